@@ -1,0 +1,85 @@
+"""What `encode` writes `decode` reads back; what it did not write is at worst a RemoteProtocolError."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.dimse_strategies import WALKABLE, command_set, commands
+from txdicom.dimse import command as module
+from txdicom.dimse.command import Command, CommandField, decode, encode
+from txdicom.dimse.elements import ELEMENTS
+from txdicom.dimse.messages import check, fault, response, status_of
+from txdicom.errors import RemoteProtocolError
+
+
+@pytest.mark.parametrize("field", CommandField, ids=lambda field: field.name)
+@given(data=st.data())
+def test_every_message_comes_back(field: CommandField, data: st.DataObject) -> None:
+    command = data.draw(commands(st.just(field)))
+    encoded = encode(command)
+    decoded = decode(encoded)
+    assert decoded == command
+    assert (decoded.unknown, decoded.broken, decoded.deviations) == ({}, {}, ())
+    assert len(encoded) % 2 == 0
+    assert encoded[8:12] == (len(encoded) - 12).to_bytes(4, "little")
+    assert encode(decoded) == encoded
+    assert check(decoded) == []
+    repr(decoded)
+
+
+@given(commands())
+def test_both_ways_of_decoding_agree(command: Command) -> None:
+    encoded = encode(command)
+    assert module._decode_carefully(encoded) == decode(encoded) == command
+
+
+@given(st.one_of(st.binary(max_size=200), WALKABLE, WALKABLE.map(lambda body: command_set(body))))
+def test_bytes_of_any_kind(data: bytes) -> None:
+    try:
+        command = decode(data)
+    except RemoteProtocolError:
+        return
+    assert not command.values.keys() & command.broken.keys()
+    assert command.values.keys() | command.broken.keys() <= ELEMENTS.keys() - {0}
+    again = decode(encode(command))
+    assert again == command
+    assert again.deviations == ()
+    look_at(command)
+
+
+@given(commands(), st.data())
+def test_a_damaged_message(command: Command, data: st.DataObject) -> None:
+    encoded = bytearray(encode(command))
+    for _ in range(data.draw(st.integers(1, 3))):
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        damaged = decode(encoded)
+    except RemoteProtocolError:
+        return
+    look_at(damaged)
+
+
+@given(commands(), st.data())
+def test_a_message_cut_short(command: Command, data: st.DataObject) -> None:
+    encoded = encode(command)
+    try:
+        look_at(decode(encoded[: data.draw(st.integers(0, len(encoded) - 1))]))
+    except RemoteProtocolError:
+        return
+
+
+def look_at(command: Command) -> None:
+    """Do with a received message what a server does; what is wrong with it is answered, or cannot be."""
+    repr(command)
+    if command.is_response:
+        if not check(command):
+            status_of(command)
+    elif check(command):
+        status = fault(command)
+        if status is not None:
+            answer = decode(encode(response(command, status)))
+            assert check(answer) == [] or answer.command_field not in set(CommandField)
+            assert status_of(answer) == status
+            assert answer.message_id_responded_to == command.message_id

@@ -1,0 +1,1 @@
+"""The add-ins that come with txdicom. They use the interfaces as any other add-in does."""

@@ -1,0 +1,50 @@
+"""What every add-in is, and what it is given."""
+
+from zope.interface import Attribute, Interface
+
+
+class IDicomAddin(Interface):
+    """An add-in: an object with an identity and a life. What it does is said by the other interfaces it provides.
+
+    `load` and `unload` may be plain methods, coroutines, or return Deferreds.
+    """
+
+    name = Attribute("str: short and unique among the add-ins of a server; names its settings")
+    version = Attribute("str: the add-in's version")
+    description = Attribute("str: a sentence for the operator")
+    author = Attribute("str: who wrote it")
+
+    def load(server):  # type: ignore[no-untyped-def]  # an interface's method
+        """Called once before the server accepts associations, with an `IServer`.
+
+        Raising `txdicom.errors.NotConfigured("why")` opts out, which is logged and is no error. Any other exception
+        ends the start of the server and is shown to the operator.
+        """
+
+    def unload():  # type: ignore[no-untyped-def]  # an interface's method
+        """Called once when the server stops, after the last association has ended, in reverse order of `load`.
+
+        It is called only where `load` succeeded; an exception is logged.
+        """
+
+
+class IServer(Interface):
+    """The server as an add-in sees it."""
+
+    ae_title = Attribute("str: the server's AE title")
+
+    def service(interface):  # type: ignore[no-untyped-def]  # an interface's method
+        """The base service that provides `interface`; LookupError with its name where there is none."""
+
+
+class IWriter(Interface):
+    """Base service: the one thread that writes received instances to the disk.
+
+    A group of what waits is handed over at once, so that a flush and a call back into the reactor serve many.
+    """
+
+    def submit(handler, item, done):  # type: ignore[no-untyped-def]  # an interface's method
+        """Has `handler([item, …])` called in the writer thread with every item submitted for it meanwhile.
+
+        The handler must not raise: each item carries its own result. Then `done(item)` is called in the reactor.
+        """

@@ -1,0 +1,1 @@
+"""The driver of the upper layer on Twisted: connections, associations, flow, timers, limits."""

@@ -1,0 +1,207 @@
+"""The accepting side: a factory of connections, the limits, the decision about each association, and the drain."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from txdicom.net.association import Association
+from txdicom.net.limits import Slots
+from txdicom.pdu.types import AssociateAC, AssociateRJ, AssociateRQ
+from txdicom.ul import rejections
+from txdicom.ul.negotiation import Agreement
+from txdicom.ul.rejections import Rejection
+from txdicom.ul.states import State
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+    from twisted.python.failure import Failure
+
+    from txdicom.net.association import Performer
+    from txdicom.net.config import NetConfig
+    from txdicom.net.protocol import DicomProtocol
+
+_log = Logger()
+
+#: seconds for the last bytes to a peer at a stop
+_CUT: Final = 1.0
+
+#: what becomes of an A-ASSOCIATE-RQ
+Decision: TypeAlias = tuple[AssociateAC, Agreement] | Rejection
+
+
+class Policy(Protocol):
+    """Decides whether and how an association is accepted."""
+
+    def decide(self, association: Association, rq: AssociateRQ) -> Decision | Deferred[Decision]:
+        """The answer to `rq`, now or later."""
+
+
+class Acceptor(Factory):
+    """All associations that peers open with one application entity, on any number of listening ports."""
+
+    noisy = False
+
+    def __init__(self, config: NetConfig, policy: Policy, performer: Performer, clock: IReactorTime) -> None:
+        self.config = config
+        self.policy = policy
+        self.performer = performer
+        self.slots = Slots(config)
+        self.associations: dict[int, Association] = {}
+        self.paused = False
+        self.total = 0
+        self._clock = clock
+        self._draining = False
+        self._drained: Deferred[None] | None = None
+        self._drain_deadline: IDelayedCall | None = None
+
+    # -- from Twisted --------------------------------------------------------------------------------------------------
+
+    def buildProtocol(self, addr: IAddress | None) -> DicomProtocol | None:
+        """One more connection, if the pool of half-open ones has room.
+
+        Else it is closed without a PDU: in Sta2 none may be sent.
+        """
+        if not self.slots.room():
+            _log.warn(
+                "connection from {peer} closed: {count} connections without an association already (max_half_open)",
+                peer=_text(addr),
+                count=self.slots.half_open,
+            )
+            return None
+        association = Association(self, self.config, self._clock, requestor=False, performer=self.performer, peer=addr)
+        self.slots.enter(association.number)
+        self.associations[association.number] = association
+        association.protocol.factory = self
+        return association.protocol
+
+    # -- owner of its associations -------------------------------------------------------------------------------------
+
+    def associate_indication(self, association: Association, rq: AssociateRQ) -> None:
+        """Decides, or has the policy decide."""
+        if self.paused or self._draining:
+            self._answer(association, rejections.TEMPORARY_CONGESTION)
+            return
+        refused = self.slots.admit(association.number, rq.calling_ae)
+        if refused is not None:
+            self._answer(association, refused)
+            return
+        decision = self.policy.decide(association, rq)
+        if isinstance(decision, Deferred):
+            association.protocol.deadlines.set(
+                "decide", self.config.addin_timeout, lambda: self._too_late(association, decision)
+            )
+            decision.addCallbacks(
+                self._answer_later, self._failed, callbackArgs=(association,), errbackArgs=(association,)
+            )
+        else:
+            self._answer(association, decision)
+
+    def associate_confirmation(self, association: Association, answer: AssociateAC | AssociateRJ) -> None:
+        """An acceptor asks for nothing."""
+
+    def ended(self, association: Association) -> None:
+        """The connection is gone: the one place where a slot becomes free."""
+        self.slots.leave(association.number)
+        self.associations.pop(association.number, None)
+        if association.request is None:
+            _log.info("connection {number} from {peer} ended without an association: {outcome}", **_facts(association))
+        else:
+            _log.info(
+                "association {number} with {calling} at {peer} ended: {outcome}; {messages} messages,"
+                " {received} bytes in, {sent} out",
+                messages=association.messages_received,
+                received=association.protocol.bytes_received,
+                sent=association.protocol.bytes_sent,
+                **_facts(association),
+            )
+        if self._drained is not None and not self.associations:
+            drained, self._drained = self._drained, None
+            if self._drain_deadline is not None and self._drain_deadline.active():
+                self._drain_deadline.cancel()
+            drained.callback(None)
+
+    def _answer_later(self, decision: Decision, association: Association) -> None:
+        association.protocol.deadlines.clear("decide")
+        if association.protocol.upper_layer.state == State.STA3:
+            self._answer(association, decision)
+
+    def _failed(self, failure: Failure, association: Association) -> None:
+        association.protocol.deadlines.clear("decide")
+        _log.failure("the decision about association {number} failed", failure=failure, number=association.number)
+        if association.protocol.upper_layer.state == State.STA3:
+            self._answer(association, rejections.NO_REASON)
+
+    def _too_late(self, association: Association, decision: Deferred[Decision]) -> None:
+        _log.error("no decision about association {number} in time (addin_timeout)", number=association.number)
+        decision.cancel()
+
+    def _answer(self, association: Association, decision: Decision) -> None:
+        if isinstance(decision, Rejection):
+            association.reject(AssociateRJ(*decision))
+            return
+        ac, agreement = decision
+        self.total += 1
+        association.accept(ac, agreement)
+        _log.info(
+            "association {number}: {calling} at {peer} to {called},"
+            " {accepted} of {proposed} presentation contexts accepted",
+            called=association.called_ae,
+            accepted=len(agreement.contexts),
+            proposed=len(ac.contexts),
+            **_facts(association),
+        )
+
+    # -- stopping ------------------------------------------------------------------------------------------------------
+
+    def drain(self) -> Deferred[None]:
+        """Refuses what comes, lets operations finish for `drain_timeout`, aborts the rest; fires when all are gone."""
+        self._draining = True
+        done: Deferred[None] = Deferred()
+        if not self.associations:
+            done.callback(None)
+            return done
+        self._drained = done
+        for association in list(self.associations.values()):
+            self.idle(association)
+        if not done.called:
+            self._drain_deadline = self._clock.callLater(self.config.drain_timeout, self._cut)
+        return done
+
+    def idle(self, association: Association) -> None:
+        """An association has nothing to do any more: at a stop it ends."""
+        if self._draining and not association.busy and association.agreement is not None:
+            association.hang_up("the server stops")
+        elif self._draining and association.request is None:
+            association.give_up("the server stops")
+
+    def _cut(self) -> None:
+        for association in list(self.associations.values()):
+            if association.busy:
+                _log.warn(
+                    "association {number} with {calling} at {peer} is aborted amid an operation (drain_timeout)",
+                    **_facts(association),
+                )
+            association.hang_up("the server stops")
+            association.protocol.deadlines.set("close", _CUT, partial(association.give_up, "the server stops"))
+
+
+def _facts(association: Association) -> dict[str, object]:
+    return {
+        "number": association.number,
+        "calling": association.calling_ae,
+        "peer": _text(association.peer),
+        "outcome": association.outcome,
+    }
+
+
+def _text(address: IAddress | None) -> str:
+    """An address as a log line shows it."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        return "a local socket"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,266 @@
+"""Requests that this side sends, and what becomes of them: one response, or many."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from txdicom.dimse import requests
+from txdicom.dimse.status import Status
+from txdicom.errors import DicomError, DimseTimeout, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from txdicom.dimse.assembler import Sink
+    from txdicom.dimse.command import Command
+    from txdicom.net.association import Association
+    from txdicom.net.sending import DataSource
+
+#: bytes of a response's data set (an identifier, an attribute list); a longer one ends the association
+MAX_RESPONSE: Final = 16 * 1024 * 1024
+#: responses that may wait for their reader before reading from the peer pauses
+_UNREAD: Final = 256
+
+
+class _Collector:
+    """Collects the data set of a response."""
+
+    __slots__ = ("_command", "_invocation", "_parts", "_size")
+
+    def __init__(self, invocation: Invocation, command: Command) -> None:
+        self._invocation = invocation
+        self._command = command
+        self._parts: list[memoryview] = []
+        self._size = 0
+
+    def write(self, data: memoryview) -> None:
+        self._size += len(data)
+        if self._size > MAX_RESPONSE:
+            raise RemoteProtocolError(f"a response with a data set of over {MAX_RESPONSE} bytes", reason=6)
+        self._parts.append(data)
+
+    def finish(self) -> None:
+        self._invocation.complete(self._command, b"".join(self._parts))
+
+
+class Invocation:
+    """One request to the peer and its responses; a subclass says what to do with these.
+
+    `build` makes the command set for the Message ID it is given; `data` is the encoded data set, a source of it, or
+    None. `timeout` is how long the peer may take for a response and between two of them; it runs from when the
+    request has been sent, sending has the write time-out.
+    """
+
+    def __init__(
+        self,
+        association: Association,
+        context_id: int,
+        build: Callable[[int], Command],
+        data: bytes | DataSource | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.association = association
+        self.context_id = context_id
+        self.message_id = 0
+        self.ended = False
+        self._build = build
+        self._data = data
+        self._sent = False
+        self._timeout = association.config.dimse_timeout if timeout is None else timeout
+
+    def start(self) -> None:
+        """Sends the request, as soon as the window allows."""
+        self.association.invoke(self)
+
+    def begin(self, message_id: int) -> None:
+        """It is its turn (called by the association)."""
+        self.message_id = message_id
+        self._arm()
+        data, self._data = self._data, None
+        try:
+            self.association.send_request(self.context_id, self._build(message_id), data, self._was_sent)
+        except DicomError as error:
+            self._close(data)
+            self._end()
+            self.association.answered(self)
+            self.on_failure(error)
+
+    def response(self, command: Command) -> Sink | None:
+        """A response has come (called by the association)."""
+        self._arm()
+        if command.has_data_set:
+            return _Collector(self, command)
+        self.complete(command, b"")
+        return None
+
+    def complete(self, command: Command, data: bytes) -> None:
+        """A response and its data set are complete."""
+        if self.ended:
+            return
+        if not Status(command.status or 0).is_pending:
+            self._end()
+            self.association.answered(self)
+        self.on_response(command, data)
+
+    def failed(self, error: Exception) -> None:
+        """There will be no response."""
+        if not self.ended:
+            data, self._data = self._data, None
+            self._close(data)
+            self._end()
+            self.on_failure(error)
+
+    def cancel(self) -> None:
+        """Asks the peer to stop (C-CANCEL), or withdraws a request that was not sent yet."""
+        if self.ended:
+            return
+        if not self.message_id:
+            self.association.answered(self)
+            self.failed(CancelledError())
+        else:
+            self.association.send_cancel(self.context_id, requests.c_cancel_rq(self.message_id))
+
+    def on_response(self, command: Command, data: bytes) -> None:
+        """What a subclass does with a response, pending or final."""
+        raise NotImplementedError
+
+    def on_failure(self, error: Exception) -> None:
+        """What a subclass does when there will be no final response."""
+        raise NotImplementedError
+
+    def _arm(self) -> None:
+        if self._timeout and not self.ended:
+            self.association.protocol.deadlines.set(self, self._timeout, self._expired)
+
+    def _end(self) -> None:
+        self.ended = True
+        self.association.protocol.deadlines.clear(self)
+
+    def _was_sent(self, error: Exception | None) -> None:
+        self._sent = True
+        if error is None:
+            self._arm()
+        else:  # part of a message is out: nothing sensible can follow it
+            reason = f"the data set could not be read to its end: {error}"
+            self.failed(DicomError(reason))
+            self.association.abort(reason)
+
+    def _expired(self) -> None:
+        if not self._sent:
+            self._arm()  # the write time-out watches over sending
+            return
+        error = DimseTimeout(f"no response from {self.association.called_ae or 'the peer'} within {self._timeout:g} s")
+        self.failed(error)
+        self.association.abort(str(error))
+
+    def _close(self, data: bytes | DataSource | None) -> None:
+        if data is not None and not isinstance(data, bytes):
+            data.close()
+
+
+class SingleResponse(Invocation):
+    """A request with one response: `result` fires with the response's command set and data set."""
+
+    def __init__(
+        self,
+        association: Association,
+        context_id: int,
+        build: Callable[[int], Command],
+        data: bytes | DataSource | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(association, context_id, build, data, timeout)
+        self.result: Deferred[tuple[Command, bytes]] = Deferred(self._given_up)
+        self.start()
+
+    def _given_up(self, _: Deferred[tuple[Command, bytes]]) -> None:
+        """The caller does not wait any more; a service with one response cannot be cancelled (PS3.7 §9.3)."""
+        if not self.message_id:
+            self.cancel()
+
+    def on_response(self, command: Command, data: bytes) -> None:
+        """Pending responses make no sense here and are passed over."""
+        if self.ended and not self.result.called:
+            self.result.callback((command, data))
+
+    def on_failure(self, error: Exception) -> None:
+        """The association ended, or the time was over."""
+        if not self.result.called:
+            self.result.errback(error)
+
+
+class Responses(Invocation):
+    """A request with many responses, as an asynchronous iterator of (command set, data set), the final one included.
+
+    Leaving the loop early calls for `aclose`: it sends C-CANCEL and waits for the final response. (An asynchronous
+    generator would lose that clean-up under Twisted.)
+    """
+
+    def __init__(
+        self,
+        association: Association,
+        context_id: int,
+        build: Callable[[int], Command],
+        data: bytes | DataSource | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(association, context_id, build, data, timeout)
+        self._unread: deque[tuple[Command, bytes]] = deque()
+        self._error: Exception | None = None
+        self._waiting: Deferred[None] | None = None
+        self._closing = False
+        self.start()
+
+    def __aiter__(self) -> Responses:
+        return self
+
+    async def __anext__(self) -> tuple[Command, bytes]:
+        while not self._unread:
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            if self.ended:
+                raise StopAsyncIteration
+            await self._wait()
+        item = self._unread.popleft()
+        if len(self._unread) < _UNREAD // 2:
+            self.association.protocol.resume_reading("responses")
+        return item
+
+    async def aclose(self) -> None:
+        """Cancels the operation if it goes on, and waits for its end."""
+        self._closing = True
+        self._unread.clear()
+        self.association.protocol.resume_reading("responses")
+        if not self.ended:
+            self.cancel()
+        while not self.ended:
+            await self._wait()
+        self._unread.clear()
+
+    def on_response(self, command: Command, data: bytes) -> None:
+        """Kept until it is asked for."""
+        if not self._closing:
+            self._unread.append((command, data))
+            if len(self._unread) >= _UNREAD and not self.ended:
+                self.association.protocol.pause_reading("responses")
+                self.association.protocol.deadlines.clear(self)  # the wait is for the reader now, not for the peer
+        self._wake()
+
+    def on_failure(self, error: Exception) -> None:
+        """The association ended, or the time was over: raised after what had come before."""
+        if not self._closing and not isinstance(error, CancelledError):
+            self._error = error
+        self._wake()
+
+    def _wait(self) -> Deferred[None]:
+        self._waiting = Deferred()
+        return self._waiting
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.called:
+            waiting.callback(None)

@@ -1,0 +1,174 @@
+"""The requesting side: one connection, one A-ASSOCIATE-RQ, its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from txdicom.errors import AssociationAborted, ConnectionFailed, DicomError, RemoteProtocolError
+from txdicom.net.association import Association
+from txdicom.pdu.types import AssociateAC, AssociateRJ, AssociateRQ, AsyncOperationsWindow, UserInformation
+from txdicom.ul.negotiation import conclude
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
+
+    from txdicom.net.association import Performer
+    from txdicom.net.config import NetConfig
+    from txdicom.net.protocol import DicomProtocol
+    from txdicom.pdu.types import (
+        CommonExtendedNegotiation,
+        ExtendedNegotiation,
+        PresentationContextRQ,
+        RoleSelection,
+        UserIdentityRQ,
+    )
+
+
+class _OneConnection(Factory):
+    """Hands the one protocol out."""
+
+    noisy = False
+
+    def __init__(self, association: Association) -> None:
+        self._association = association
+
+    def buildProtocol(self, addr: IAddress | None) -> DicomProtocol:
+        self._association.peer = addr
+        return self._association.protocol
+
+
+class Requestor:
+    """Opens one association: `request` fires with it once it is established.
+
+    Errors: ConnectionFailed, AssociationRejected, AssociationAborted, RemoteProtocolError. Cancelling the Deferred
+    leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        config: NetConfig,
+        clock: IReactorTime,
+        *,
+        peer_name: str,
+        performer: Performer | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._config = config
+        self._clock = clock
+        self._peer_name = peer_name
+        self._performer = performer
+        self._rq: AssociateRQ | None = None
+        self._done: Deferred[Association] | None = None
+        self._connecting: Deferred[Any] = Deferred()
+
+    def request(
+        self,
+        calling_ae: str,
+        called_ae: str,
+        contexts: Sequence[PresentationContextRQ],
+        *,
+        roles: Sequence[RoleSelection] = (),
+        extended: Sequence[ExtendedNegotiation] = (),
+        common_extended: Sequence[CommonExtendedNegotiation] = (),
+        user_identity: UserIdentityRQ | None = None,
+        window: tuple[int, int] | None = None,
+    ) -> Deferred[Association]:
+        """Connects and asks; `window` is the asynchronous operations window to propose (invoked, performed)."""
+        config = self._config
+        user = UserInformation(
+            max_length=config.max_pdu_length,
+            implementation_class_uid=config.implementation_class_uid,
+            implementation_version_name=config.implementation_version_name,
+            async_window=AsyncOperationsWindow(*window) if window else None,
+            roles=tuple(roles),
+            extended=tuple(extended),
+            common_extended=tuple(common_extended),
+            user_identity=user_identity,
+        )
+        self._rq = rq = AssociateRQ(called_ae, calling_ae, tuple(contexts), user)
+        association = Association(self, config, self._clock, requestor=True, performer=self._performer)
+        association.request = rq
+        association.calling_ae, association.called_ae = calling_ae, called_ae
+        self._done = Deferred(lambda _: self._cancelled(association))
+        association.protocol.upper_layer.associate(rq)
+        association.protocol.deadlines.set("connect", config.reconnect_timeout, lambda: self._too_late(association))
+        self._connecting = self._endpoint.connect(_OneConnection(association))
+        self._connecting.addCallbacks(
+            self._connected, self._not_connected, callbackArgs=(association,), errbackArgs=(association,)
+        )
+        return self._done
+
+    # -- owner of the association --------------------------------------------------------------------------------------
+
+    def associate_indication(self, association: Association, rq: AssociateRQ) -> None:
+        """A requestor is not asked."""
+
+    def associate_confirmation(self, association: Association, answer: AssociateAC | AssociateRJ) -> None:
+        """The peer has answered."""
+        if isinstance(answer, AssociateRJ):
+            assert association.failure is not None
+            self._fail(association.failure)
+            return
+        assert self._rq is not None
+        try:
+            agreement = conclude(self._rq, answer)
+        except RemoteProtocolError as error:
+            association.abort(str(error))
+            self._fail(error)
+            return
+        association.establish(agreement)
+        done, self._done = self._done, None
+        if done is not None:
+            done.callback(association)
+
+    def idle(self, association: Association) -> None:
+        """Nothing depends on it here."""
+
+    def ended(self, association: Association) -> None:
+        """The connection is gone, perhaps before the answer."""
+        self._fail(association.failure or AssociationAborted(association.outcome))
+
+    def _connected(self, _: object, association: Association) -> None:
+        if self._done is None:
+            association.give_up("cancelled")
+
+    def _not_connected(self, failure: Failure, association: Association) -> None:
+        association.protocol.deadlines.clear_all()
+        if failure.check(CancelledError):
+            reason = f"no connection within {self._config.reconnect_timeout:g} s"
+        elif failure.check(DNSLookupError):
+            reason = "the name cannot be resolved"
+        elif failure.check(ConnectError):
+            reason = str(failure.value)
+        else:
+            reason = failure.getErrorMessage()
+        self._fail(ConnectionFailed(f"cannot connect to {self._peer_name}: {reason}"))
+
+    def _too_late(self, association: Association) -> None:
+        if not self._connecting.called:
+            self._connecting.cancel()
+        else:
+            seconds = self._config.reconnect_timeout
+            self._fail(ConnectionFailed(f"cannot connect to {self._peer_name}: no TLS handshake within {seconds:g} s"))
+            association.give_up("no TLS handshake in time")
+
+    def _cancelled(self, association: Association) -> None:
+        """The caller does not want it any more; the Deferred fails by itself."""
+        self._done = None
+        if not self._connecting.called:
+            self._connecting.cancel()
+        else:
+            association.give_up("cancelled")
+
+    def _fail(self, error: Exception) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done.errback(Failure(error if isinstance(error, DicomError) else AssociationAborted(str(error))))

@@ -1,0 +1,54 @@
+"""What a listening application entity can be set to: the network's settings and the rules about who is let in."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from txdicom.errors import SettingsError
+from txdicom.net.config import NetConfig, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScpConfig(NetConfig):
+    """Settings of a listening application entity."""
+
+    check_called_ae: bool = setting(True, "reject associations to another AE title than ours")
+    allow_anonymous: bool = setting(True, "let callers in that are not in the AE table")
+    reject_no_context: bool = setting(
+        False,
+        "reject an association of which no presentation context can be accepted, instead of accepting it without any",
+    )
+    unknown_sop_classes: bool = setting(
+        True, "accept storage of private SOP classes and of those newer than this version"
+    )
+    temporary_directory: str = setting(
+        "", "where large data sets are received; on the store's file system; swept at start"
+    )
+
+
+def validated(config: type[ScpConfig], settings: Mapping[str, Any]) -> ScpConfig:
+    """`settings` as a `config`; SettingsError lists every mistake."""
+    from pydantic import TypeAdapter, ValidationError
+
+    names = {field.name for field in fields(config)}
+    problems = [unknown_setting(name, names) for name in settings if name not in names]
+    known = {name: value for name, value in settings.items() if name in names}
+    try:
+        result = TypeAdapter(config).validate_python(known)
+    except ValidationError as error:
+        problems += [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise SettingsError(problems) from None
+    if problems:
+        raise SettingsError(problems)
+    return result
+
+
+def unknown_setting(name: str, names: set[str]) -> str:
+    """A sentence on a setting that does not exist, with what may have been meant."""
+    close = difflib.get_close_matches(name, names, 1)
+    return f"{name}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")

@@ -1,0 +1,235 @@
+"""One request of a peer, from its command set to the final response, and the handler that answers it.
+
+A handler's first step runs at once and by hand: one that returns a plain value, or a coroutine that never waits, costs
+no Deferred. One that waits is watched by the association's own timer.
+"""
+
+from __future__ import annotations
+
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from txdicom.dimse import messages
+from txdicom.dimse.status import Status
+from txdicom.errors import DicomError, StatusError
+from txdicom.interfaces import IRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from txdicom.dimse.command import Command
+    from txdicom.net.association import Association
+    from txdicom.ul.negotiation import AcceptedContext
+
+_log = Logger()
+
+
+@implementer(IRequest)
+class Request:
+    """What all services have in common; see `IRequest` for what a handler reads.
+
+    `refusal` is set where the request is answered without its handler.
+    """
+
+    #: answers a handler that raised, gave rubbish or took too long
+    unable: ClassVar[Status]
+
+    def __init__(
+        self,
+        association: Association,
+        context: AcceptedContext,
+        command: Command,
+        handler: Callable[[Any], Any] | None,
+        refusal: Status | None,
+    ) -> None:
+        self.association = association
+        self.context = context
+        self.command = command
+        self.message_id: int = command.message_id  # type: ignore[assignment]  # checked before
+        self.cancelled = ""
+        self.refusal = refusal
+        self._handler = handler
+        self._coroutine: CoroutineType[Any, Any, Any] | None = None
+        self._waits_for: Deferred[Any] | None = None
+        self._answered = False
+
+    @property
+    def priority(self) -> int | None:
+        """See `IRequest`."""
+        return self.command.priority
+
+    @property
+    def sop_class(self) -> str:
+        """See `IRequest`."""
+        return self.command.affected_sop_class or self.command.requested_sop_class or ""
+
+    @property
+    def sop_instance(self) -> str:
+        """See `IRequest`."""
+        return self.command.affected_sop_instance or self.command.requested_sop_instance or ""
+
+    @property
+    def abstract_syntax(self) -> str:
+        """See `IRequest`."""
+        return self.context.abstract_syntax
+
+    @property
+    def transfer_syntax(self) -> str:
+        """See `IRequest`."""
+        return self.context.transfer_syntax
+
+    @property
+    def dataset(self) -> Any:
+        """See `IRequest`; services with a data set say how it is read."""
+        return None
+
+    # -- Performance: from the association -----------------------------------------------------------------------------
+
+    def write(self, data: memoryview) -> None:
+        """A slice of the data set; a service without one drops it."""
+
+    def finish(self) -> None:
+        """The data set is complete."""
+        self.association.arrived(self)
+
+    def start(self) -> None:
+        """It is this request's turn."""
+        if self.refusal is not None or self._handler is None:
+            self.answer(self.refusal or self.unable)
+            return
+        try:
+            result = self._handler(self)
+        except Exception:  # noqa: BLE001 (an add-in may raise anything; it harms only its own message)
+            self._failed(Failure())
+            return
+        if type(result) is CoroutineType:
+            self._coroutine = result
+            self._step(None)
+        elif isinstance(result, Deferred):
+            self._wait(result)
+            result.addCallbacks(self._succeeded, self._failed)
+        else:
+            self._succeeded(result)
+
+    def cancel(self, why: str) -> None:
+        """The answer is not wanted any more; a handler that waits is told by CancelledError."""
+        self.cancelled = self.cancelled or why
+        if self._waits_for is not None:
+            self._waits_for.cancel()
+
+    def drop(self) -> None:
+        """The association is gone."""
+        if not self._answered:
+            self._answered = True
+            self.let_go()
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def answer(self, status: Status, data: bytes = b"", **elements: Any) -> None:
+        """The final response."""
+        if self._answered:
+            return
+        self._answered = True
+        self.association.protocol.deadlines.clear(self)
+        self.association.send_response(
+            self.context.context_id, messages.response(self.command, status, data_set=bool(data), **elements), data
+        )
+        self.let_go()
+        self.association.performed(self)
+
+    def answer_with(self, result: Any) -> None:
+        """The final response for what the handler returned: a status."""
+        self.answer(to_status(result))
+
+    def let_go(self) -> None:
+        """Frees what the request holds."""
+
+    def _step(self, error: BaseException | None, value: Any = None) -> None:
+        """Runs the coroutine until it waits or ends."""
+        coroutine = self._coroutine
+        assert coroutine is not None
+        try:
+            waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
+        except StopIteration as stop:
+            self._coroutine = None
+            self._succeeded(stop.value)
+        except Exception:  # noqa: BLE001 (as above)
+            self._coroutine = None
+            self._failed(Failure())
+        else:
+            if isinstance(waits_for, Deferred):
+                self._wait(waits_for)
+                waits_for.addBoth(self._resume)
+            else:
+                self._coroutine = None
+                coroutine.close()
+                self._failed(Failure(TypeError(f"a handler can await a Deferred, not {type(waits_for).__name__}")))
+
+    def _resume(self, result: Any) -> None:
+        self._waits_for = None
+        if isinstance(result, Failure):
+            self._step(result.value)
+        else:
+            self._step(None, result)
+
+    def _wait(self, deferred: Deferred[Any]) -> None:
+        if not self._answered and self._waits_for is None:
+            self.association.protocol.deadlines.set(self, self.association.config.addin_timeout, self._too_late)
+        self._waits_for = deferred
+
+    def _too_late(self) -> None:
+        seconds = self.association.config.addin_timeout
+        _log.error(
+            "{command} on association {number}: the add-in has not answered within {seconds} s (addin_timeout)",
+            command=self.command.name,
+            number=self.association.number,
+            seconds=seconds,
+        )
+        self.cancelled = "time-out"
+        waits_for = self._waits_for
+        self.answer(self.unable.with_comment("the handler took too long"))
+        if waits_for is not None:
+            waits_for.cancel()
+
+    def _succeeded(self, result: Any) -> None:
+        self._waits_for = None
+        if self._answered:
+            return
+        try:
+            self.answer_with(result)
+        except (TypeError, ValueError, DicomError):
+            self._failed(Failure())
+
+    def _failed(self, failure: Failure) -> None:
+        self._waits_for = None
+        if self._answered:
+            return
+        if failure.check(StatusError):
+            try:
+                self.answer(to_status(getattr(failure.value, "status", None)))
+                return
+            except (TypeError, ValueError, DicomError):
+                failure = Failure()
+        if not (self.cancelled and failure.check(CancelledError)):
+            _log.failure(
+                "{command} on association {number}: the add-in failed",
+                failure,
+                command=self.command.name,
+                number=self.association.number,
+            )
+        self.answer(self.unable.with_comment("the handler failed" if not self.cancelled else "cancelled"))
+
+
+def to_status(result: Any) -> Status:
+    """What a handler returned as a final status; TypeError for what is none, None too: Success has to be said."""
+    if result is None:
+        raise TypeError("the handler returned None, not a status")
+    status = Status.of(result)
+    if status.is_pending:
+        raise ValueError(f"{status} is no final status")
+    return status

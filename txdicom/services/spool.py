@@ -1,0 +1,264 @@
+"""Where the data set of a C-STORE goes while it comes in: small ones into memory, large ones into the staging folder.
+
+Slices are kept as they come and never joined. A large data set is written by the writer thread in blocks; when the disk
+falls behind, the association is not read any further.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from zope.interface import implementer
+
+from txdicom.interfaces import IReceivedInstance
+from txdicom.part10 import file_meta
+
+if TYPE_CHECKING:
+    from txdicom.services.writer import WriterThread
+
+#: a data set up to this size is kept in memory
+IN_MEMORY: Final = 1_048_576
+#: all of them together; beyond it data sets go to files however small they are
+ALL_IN_MEMORY: Final = 268_435_456
+#: what a file is written in
+BLOCK: Final = 1_048_576
+#: bytes on their way to the disk at which an association has to wait, and at which it goes on
+BEHIND: Final = 8 * BLOCK
+CAUGHT_UP: Final = 4 * BLOCK
+#: what a slice costs beside its bytes, so that a data set in single bytes is not cheap
+_SLICE: Final = 200
+_IOV_MAX: Final = 1024
+
+_serial = count(1)
+
+
+class Spool:
+    """What the received instances of one server share: the folder, the thread, the memory."""
+
+    def __init__(self, writer: WriterThread, folder: Callable[[], str]) -> None:
+        self.writer = writer
+        self.in_memory = 0
+        self._folder = folder
+        self._path = ""
+
+    def new_path(self) -> str:
+        """A name for a staged file."""
+        if not self._path:
+            self._path = self._folder()
+        return os.path.join(self._path, f"received-{os.getpid()}-{next(_serial)}.part")
+
+
+class _Append:
+    """Blocks on their way to a staged file."""
+
+    __slots__ = ("buffers", "received", "size")
+
+    def __init__(self, received: Received, buffers: list[Any], size: int) -> None:
+        self.received = received
+        self.buffers = buffers
+        self.size = size
+
+
+@implementer(IReceivedInstance)
+class Received:
+    """One received data set; see `IReceivedInstance`.
+
+    `wait(True)` is called when the peer has to wait for the disk, `wait(False)` when it may go on.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        sop_class: str,
+        sop_instance: str,
+        transfer_syntax: str,
+        calling_ae: str,
+        wait: Callable[[bool], None],
+    ) -> None:
+        self.sop_class = sop_class
+        self.sop_instance = sop_instance
+        self.transfer_syntax = transfer_syntax
+        self.calling_ae = calling_ae
+        self.size = 0
+        self.buffers: list[Any] | None = []
+        self.path: str | None = None
+        self.data_offset = 0
+        self.error: OSError | None = None
+        self._spool = spool
+        self._wait = wait
+        self._cost = 0  # of what is in `_pending` or `buffers`
+        self._pending: list[Any] = []
+        self._outstanding = 0
+        self._waiting = False
+        self._fd = -1
+        self._released = False
+        self._complete: Callable[[], None] | None = None
+
+    # -- while it comes in ---------------------------------------------------------------------------------------------
+
+    def write(self, data: memoryview) -> None:
+        """A slice of the data set."""
+        size = len(data)
+        self.size += size
+        self._cost += size + _SLICE
+        spool = self._spool
+        spool.in_memory += size + _SLICE
+        if self.buffers is not None:
+            self.buffers.append(data)
+            if self._cost > IN_MEMORY or spool.in_memory > ALL_IN_MEMORY:
+                self._to_file()
+        elif self.error is None:
+            self._pending.append(data)
+            if self._cost >= BLOCK:
+                self._flush()
+        else:
+            self._forget()
+
+    def finish(self, complete: Callable[[], None]) -> None:
+        """The data set is complete; `complete` is called when all of it is where it is to be."""
+        if self.buffers is not None:
+            complete()
+            return
+        self._complete = complete
+        self._flush()
+        if not self._outstanding:
+            self._done()
+
+    def _to_file(self) -> None:
+        assert self.buffers is not None
+        self.path = self._spool.new_path()
+        meta = file_meta(self.sop_class, self.sop_instance, self.transfer_syntax, source_ae=self.calling_ae)
+        self.data_offset = len(meta)
+        self._pending = [meta, *self.buffers]
+        self.buffers = None
+        self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        append = _Append(self, self._pending, self._cost)
+        self._outstanding += self._cost
+        self._pending = []
+        self._cost = 0
+        if self._outstanding > BEHIND and not self._waiting:
+            self._waiting = True
+            self._wait(True)
+        self._spool.writer.submit(_append, append, _appended)
+
+    def appended(self, size: int) -> None:
+        """A block is in the file, or cannot be (called in the reactor)."""
+        self._outstanding -= size
+        self._spool.in_memory -= size
+        if self._waiting and self._outstanding <= CAUGHT_UP:
+            self._waiting = False
+            self._wait(False)
+        if self._released:
+            if not self._outstanding:
+                self._remove()
+        elif not self._outstanding and not self._pending and self._complete is not None:
+            self._done()
+
+    def _done(self) -> None:
+        complete, self._complete = self._complete, None
+        assert complete is not None
+        complete()
+
+    def _forget(self) -> None:
+        self._spool.in_memory -= self._cost
+        self._cost = 0
+        self._pending = []
+
+    # -- in the writer thread ------------------------------------------------------------------------------------------
+
+    def append(self, buffers: list[Any]) -> None:
+        """Writes a block at the end of the file."""
+        if self.error is not None:
+            return
+        try:
+            if self._fd < 0:
+                assert self.path is not None
+                self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            write_all(self._fd, buffers)
+        except OSError as error:
+            self.error = error
+
+    # -- for the handler -----------------------------------------------------------------------------------------------
+
+    def chunks(self) -> Iterator[Any]:
+        """See `IReceivedInstance`."""
+        if self.buffers is not None:
+            yield from self.buffers
+            return
+        assert self.path is not None
+        with open(self.path, "rb") as file:
+            file.seek(self.data_offset)
+            while block := file.read(BLOCK):
+                yield block
+
+    def save(self, path: str) -> None:
+        """See `IReceivedInstance`."""
+        with open(path, "wb") as file:
+            file.write(file_meta(self.sop_class, self.sop_instance, self.transfer_syntax, source_ae=self.calling_ae))
+            file.writelines(self.chunks())
+
+    def detach(self) -> tuple[int, str]:
+        """See `IReceivedInstance`."""
+        if self._fd < 0 or self.path is None:
+            raise ValueError("the instance is in memory")
+        fd, self._fd = self._fd, -1
+        path, self.path = self.path, None
+        return fd, path
+
+    def release(self) -> None:
+        """Lets go of memory and file, unless the file was detached."""
+        if self._released:
+            return
+        self._released = True
+        self._forget()
+        if not self._outstanding:
+            self._remove()
+
+    def _remove(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0 and self.path is not None:
+            self._spool.writer.submit(_remove, (fd, self.path), _nothing)
+            self.path = None
+
+
+def write_all(fd: int, buffers: list[Any]) -> None:
+    """Writes all of `buffers`, however many and however little the system takes at once."""
+    position, total = 0, len(buffers)
+    while position < total:
+        group = buffers[position : position + _IOV_MAX]
+        position += len(group)
+        wanted = sum(map(len, group))
+        written = os.writev(fd, group)
+        if written < wanted:
+            rest = memoryview(b"".join(group))[written:]
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+
+
+def _append(appends: list[_Append]) -> None:
+    for append in appends:
+        append.received.append(append.buffers)
+
+
+def _appended(append: _Append) -> None:
+    append.received.appended(append.size)
+
+
+def _remove(files: list[tuple[int, str]]) -> None:
+    for fd, path in files:
+        os.close(fd)
+        try:
+            os.unlink(path)
+        except OSError:  # the sweep at the next start finds it
+            continue
+
+
+def _nothing(_: object) -> None:
+    pass

@@ -1,0 +1,112 @@
+"""Storage (PS3.4 Annex B): C-STORE in both roles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from txdicom.dimse import requests
+from txdicom.dimse.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Status
+from txdicom.net.invocation import SingleResponse
+from txdicom.services.request import Request
+from txdicom.services.spool import Received, Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.defer import Deferred
+
+    from txdicom.dimse.command import Command
+    from txdicom.net.association import Association
+    from txdicom.net.sending import DataSource
+    from txdicom.ul.negotiation import AcceptedContext
+
+
+class StoreRequest(Request):
+    """C-STORE as the SCP: the data set is received into `received`, then `on_c_store` is called."""
+
+    unable: ClassVar[Status] = CANNOT_UNDERSTAND
+
+    def __init__(
+        self,
+        association: Association,
+        context: AcceptedContext,
+        command: Command,
+        handler: Callable[[Any], Any] | None,
+        refusal: Status | None,
+        spool: Spool,
+    ) -> None:
+        super().__init__(association, context, command, handler, refusal)
+        self.received: Received | None = None
+        self._dataset: Any = None
+        if refusal is None:
+            self.received = Received(
+                spool,
+                command.affected_sop_class or "",
+                command.affected_sop_instance or "",
+                context.transfer_syntax,
+                association.calling_ae,
+                self._hold,
+            )
+            self.write = self.received.write  # type: ignore[method-assign]  # one call less for each slice
+
+    @property
+    def dataset(self) -> Any:
+        """The data set, read by pydicom when first asked for."""
+        if self._dataset is None and self.received is not None:
+            from txdicom.services.encoding import read_dataset
+
+            self._dataset = read_dataset(b"".join(self.received.chunks()), self.transfer_syntax)
+        return self._dataset
+
+    def finish(self) -> None:
+        """The data set is complete: once all of it is in place, it is this request's turn, or nearly."""
+        if self.received is None:
+            self.association.arrived(self)
+        else:
+            self.received.finish(self._in_place)
+
+    def let_go(self) -> None:
+        """Frees memory and staged file."""
+        if self.received is not None:
+            self.received.release()
+
+    def _in_place(self) -> None:
+        if self.received is not None and self.received.error is not None:
+            self.refusal = OUT_OF_RESOURCES.with_comment(self.received.error.strerror or "")
+        self.association.arrived(self)
+
+    def _hold(self, wait: bool) -> None:
+        if wait:
+            self.association.protocol.pause_reading("spool")
+        else:
+            self.association.protocol.resume_reading("spool")
+
+
+def store(
+    association: Association,
+    context_id: int,
+    sop_class: str,
+    sop_instance: str,
+    data: bytes | DataSource,
+    *,
+    timeout: float | None = None,
+    priority: int = 0,
+    move_originator_ae: str | None = None,
+    move_originator_message_id: int | None = None,
+) -> Deferred[tuple[Command, bytes]]:
+    """C-STORE as the SCU (PS3.7 §9.1.1): fires with the response, whose status `messages.status_of` reads.
+
+    `data` is the data set encoded in the context's transfer syntax, or a source of it, which is closed in any case.
+    """
+
+    def build(message_id: int) -> Command:
+        return requests.c_store_rq(
+            message_id,
+            sop_class,
+            sop_instance,
+            priority=priority,
+            move_originator_ae=move_originator_ae,
+            move_originator_message_id=move_originator_message_id,
+        )
+
+    return SingleResponse(association, context_id, build, data, timeout).result

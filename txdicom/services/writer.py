@@ -1,0 +1,79 @@
+"""The one thread that writes received data to the disk (the reactor never waits for a disk)."""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from txdicom.interfaces import IWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = Logger()
+
+Handler: TypeAlias = "Callable[[list[Any]], None]"
+Done: TypeAlias = "Callable[[Any], None]"
+
+
+@implementer(IWriter)
+class WriterThread:
+    """Takes all that waits, hands it in groups to the handlers, and calls back into the reactor once for all.
+
+    While a group is written the next one gathers: the busier the server, the more instances share a flush.
+    """
+
+    def __init__(self, call_from_thread: Callable[..., None], name: str = "txdicom-writer") -> None:
+        self._call = call_from_thread
+        self._queue: SimpleQueue[tuple[Handler, Any, Done] | None] = SimpleQueue()
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finishes what waits, then ends the thread; what it would have called back is not called any more."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def submit(self, handler: Handler, item: Any, done: Done) -> None:
+        """See `IWriter`."""
+        self._queue.put((handler, item, done))
+
+    def _run(self) -> None:
+        get, empty = self._queue.get, self._queue.empty
+        going = True
+        while going:
+            jobs = [get()]
+            while not empty():
+                jobs.append(get())
+            groups: dict[Handler, list[Any]] = {}
+            finished: list[tuple[Done, Any]] = []
+            for job in jobs:
+                if job is None:
+                    going = False
+                else:
+                    handler, item, done = job
+                    groups.setdefault(handler, []).append(item)
+                    finished.append((done, item))
+            for handler, items in groups.items():
+                try:
+                    handler(items)
+                except Exception:  # noqa: BLE001 (the thread outlives a handler's mistake; its items tell of it)
+                    _log.failure("a handler of the writer thread failed")
+            if finished:
+                self._call(_finish, finished)
+
+
+def _finish(finished: list[tuple[Done, Any]]) -> None:
+    for done, item in finished:
+        try:
+            done(item)
+        except Exception:  # noqa: BLE001 (the others have to hear of theirs)
+            _log.failure("a call back from the writer thread failed")
