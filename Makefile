@@ -62,7 +62,7 @@ bench: $(TEST_STAMP) ## this project beside its peers (DCMTK, pynetdicom), in al
 clean: ## remove .venv, caches and built packages; never what a server stored under var/
 	@rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache \
 	  twisted/plugins/dropin.cache
-	@find benchmarks examples tests twisted txdicom -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find $(wildcard benchmarks examples tests twisted txdicom) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PYTHON_STAMP):
 	@newest=0; found=; \

@@ -31,8 +31,8 @@ PEERS_REQUIRED = os.environ.get("TXDICOM_REQUIRE_PEERS", "") not in {"", "0"}
 #: what may still be closing when a test ends gets this long, in seconds
 GRACE = 2.0
 
-# Deadlines of examples only measure how busy the machine is. The short form looks at the same examples each time, so that
-# what fails, coverage too, fails by a change and not by chance; the long one goes and finds new ones.
+# Deadlines of examples only measure how busy the machine is. The short form looks at the same examples each time, so
+# that what fails, coverage too, fails by a change and not by chance; the long one goes and finds new ones.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("soak", deadline=None, print_blob=True, max_examples=20_000)
 hypothesis.settings.load_profile("default")

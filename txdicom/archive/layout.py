@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from txdicom.uids import is_uid
@@ -14,18 +15,22 @@ UNKNOWN: Final = "unknown"
 SUFFIX: Final = ".dcm"
 
 
-def folder_of(store: str, identity: Identity) -> str:
-    """The folder under `store` for an instance: its study's and series', or that for those without."""
-    if is_uid(identity.study) and is_uid(identity.series):
-        return f"{store}/{identity.study}/{identity.series}"
-    return f"{store}/{UNKNOWN}"
-
-
 def final_path(store: str, identity: Identity) -> str:
-    """Where an instance lies for good. Raises ValueError where its SOP Instance UID is not a UID."""
-    if not is_uid(identity.sop_instance):
+    """Where an instance lies for good: in its study's and series' folder, or in that of those without.
+
+    Raises ValueError where its SOP Instance UID is not a UID.
+    """
+    sop_instance, study, series = identity.sop_instance, identity.study, identity.series
+    if not is_uid(sop_instance):
         raise ValueError("the SOP Instance UID is not a UID")
-    return f"{folder_of(store, identity)}/{identity.sop_instance}{SUFFIX}"
+    # nothing longer than a UID is remembered
+    known = len(study) <= 64 and len(series) <= 64 and _are_uids(study, series)
+    return f"{store}/{study}/{series}/{sop_instance}{SUFFIX}" if known else f"{store}/{UNKNOWN}/{sop_instance}{SUFFIX}"
+
+
+@lru_cache(maxsize=256)
+def _are_uids(study: str, series: str) -> bool:
+    return is_uid(study) and is_uid(series)
 
 
 def beside(path: str, number: int) -> str:

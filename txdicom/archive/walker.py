@@ -7,8 +7,10 @@ at once, sequences nest at most `MAX_DEPTH` deep, and `gather` reads at most `MA
 
 from __future__ import annotations
 
+import copy
 import struct
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from txdicom.errors import DicomError
@@ -16,6 +18,7 @@ from txdicom.uids import DEFLATED, EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_EN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     #: (offset, count) -> up to `count` bytes of the data set from there, and whether it ends with them
     Reader = Callable[[int, int], tuple[bytes | memoryview, bool]]
@@ -27,6 +30,8 @@ MAX_HEADER: Final = 16 << 20
 #: how much of a data set is read at first, bytes
 FIRST_READ: Final = 16 << 10
 
+#: how many different element headers are remembered of what one search has walked over
+_STEPS: Final = 4096
 _UNDEFINED: Final = 0xFFFFFFFF
 _DELIMITERS: Final = 0xFFFE
 _ITEM: Final = 0xFFFEE000
@@ -62,30 +67,68 @@ class NeedMore(Exception):
 
 
 class _Coding:
-    """How elements are laid out in one of the four encodings."""
+    """How elements are laid out in one of the four encodings.
 
-    __slots__ = ("explicit", "header", "implicit", "item", "length", "long", "short", "un")
+    A walk looks at a data set only by `header`, `item` and `length`: see `traced`.
+    """
 
-    def __init__(self, order: str, implicit: _Coding | None) -> None:
+    __slots__ = ("explicit", "header", "implicit", "inside_un", "item", "length", "long", "short", "un")
+
+    def __init__(self, order: str, implicit: _Coding | None, inside_un: _Coding | None = None) -> None:
         def codes(*vrs: str) -> frozenset[int]:
             return frozenset(struct.unpack(order + "H", vr.encode())[0] for vr in vrs)
 
         self.explicit = implicit is not None
         #: the same byte order without VRs
         self.implicit = implicit or self
+        #: UN of undefined length holds Implicit VR Little Endian, whatever is around it (PS3.5 §6.2.2)
+        self.inside_un = inside_un or self
         #: group, element, VR, 16-bit length
         self.header = struct.Struct(order + "HHHH").unpack_from
         #: group, element, 32-bit length
         self.item = struct.Struct(order + "HHI").unpack_from
         self.length = struct.Struct(order + "I").unpack_from
-        self.short = codes(*_SHORT_VRS)
-        self.long = codes(*_LONG_VRS)
+        self.short = codes(*_SHORT_VRS) if implicit else frozenset()
+        self.long = codes(*_LONG_VRS) if implicit else frozenset()
         (self.un,) = codes("UN")
+
+    def traced(self, reads: list[tuple[int, int]]) -> _Coding:
+        """The same, noting in `reads` the offset and size of all that is read by it."""
+
+        def noting(unpack: Callable[..., Any], size: int) -> Callable[..., Any]:
+            def noted(data: bytes, position: int) -> Any:
+                reads.append((position, size))
+                return unpack(data, position)
+
+            return noted
+
+        traced = copy.copy(self)
+        traced.header, traced.item, traced.length = noting(self.header, 8), noting(self.item, 8), noting(self.length, 4)
+        traced.implicit = self.implicit.traced(reads) if self.explicit else traced
+        traced.inside_un = self.inside_un.traced(reads) if self.explicit else traced
+        return traced
 
 
 _IMPLICIT_LITTLE: Final = _Coding("<", None)
-_EXPLICIT_LITTLE: Final = _Coding("<", _IMPLICIT_LITTLE)
-_EXPLICIT_BIG: Final = _Coding(">", _Coding(">", None))
+_EXPLICIT_LITTLE: Final = _Coding("<", _IMPLICIT_LITTLE, _IMPLICIT_LITTLE)
+_EXPLICIT_BIG: Final = _Coding(">", _Coding(">", None), _IMPLICIT_LITTLE)
+
+
+class _Search:
+    """What is looked for in one encoding, and what is known of the elements on the way to it."""
+
+    __slots__ = ("coding", "last", "remembers", "steps", "wanted")
+
+    def __init__(self, coding: _Coding, wanted: frozenset[int], remembers: bool = True) -> None:
+        self.coding = coding
+        self.wanted = wanted
+        self.last = max(wanted)
+        self.remembers = remembers
+        #: the first eight bytes of elements to be passed over whose length they tell -> how far the next one is
+        self.steps: dict[bytes, int] = {}
+
+
+_search: Final = lru_cache(maxsize=64)(_Search)
 
 
 def scan(data: bytes | memoryview, transfer_syntax: str, wanted: frozenset[int], *, complete: bool) -> dict[int, bytes]:
@@ -97,9 +140,30 @@ def scan(data: bytes | memoryview, transfer_syntax: str, wanted: frozenset[int],
     if transfer_syntax in DEFLATED:
         prefix = sized(lambda offset, count: data[offset : offset + count], len(data))
         return gather(Inflated(prefix, complete).read, "", wanted)
-    found: dict[int, bytes] = {}
-    _walk(data, _settled(data, _coding(transfer_syntax)), wanted, found, complete)
-    return found
+    data = bytes(data)
+    places: dict[int, slice] = {}
+    _walk(data, _search(_settled(data, _coding(transfer_syntax)), wanted), places, complete)
+    return {tag: data[place] for tag, place in places.items()}
+
+
+def trace(
+    data: bytes, transfer_syntax: str, wanted: frozenset[int]
+) -> tuple[dict[int, slice], list[tuple[int, int]]] | None:
+    """Where `scan` of a data set that is not deflated finds the values, and what else it looks at: (offset, size).
+
+    Whatever has the same bytes there has its values in the same places. The last of them is the tag past the last
+    wanted one. None where `data` does not go as far as that.
+    """
+    reads: list[tuple[int, int]] = []
+    places: dict[int, slice] = {}
+    coding = _settled(data, _coding(transfer_syntax)).traced(reads)
+    try:
+        _walk(data, _Search(coding, wanted, remembers=False), places, complete=False)
+    except (NeedMore, BadDataSet):
+        return None
+    # of the element past the last wanted one only the tag mattered
+    reads[-1] = (reads[-1][0], 4)
+    return places, reads
 
 
 def gather(read: Reader, transfer_syntax: str, wanted: frozenset[int]) -> dict[int, bytes]:
@@ -109,13 +173,15 @@ def gather(read: Reader, transfer_syntax: str, wanted: frozenset[int]) -> dict[i
     Raises `BadDataSet`, and what `read` raises.
     """
     found: dict[int, bytes] = {}
-    coding: _Coding | None = None
+    search: _Search | None = None
     offset, size, spent = 0, FIRST_READ, 0
     while True:
-        data, ended = read(offset, size)
-        coding = coding or _settled(data, _coding(transfer_syntax))
+        chunk, ended = read(offset, size)
+        data = bytes(chunk)
+        search = search or _search(_settled(data, _coding(transfer_syntax)), wanted)
+        places: dict[int, slice] = {}
         try:
-            _walk(data, coding, wanted, found, ended)
+            _walk(data, search, places, ended)
         except NeedMore as need:
             spent += len(data)
             size = max(FIRST_READ if need.resume else 2 * size, need.at_least - need.resume)
@@ -124,6 +190,8 @@ def gather(read: Reader, transfer_syntax: str, wanted: frozenset[int]) -> dict[i
             offset += need.resume
         else:
             return found
+        finally:
+            found.update((tag, data[place]) for tag, place in places.items())
 
 
 def sized(read: Callable[[int, int], bytes | memoryview], size: int) -> Reader:
@@ -196,24 +264,32 @@ def _coding(transfer_syntax: str) -> _Coding:
     return _EXPLICIT_BIG if transfer_syntax == EXPLICIT_VR_BIG_ENDIAN else _EXPLICIT_LITTLE
 
 
-def _settled(data: bytes | memoryview, coding: _Coding) -> _Coding:
+def _settled(data: bytes, coding: _Coding) -> _Coding:
     """Some peers agree on Implicit VR and send Explicit VR: seen by a VR where the first element has its length."""
     if not coding.explicit and len(data) >= 8:
-        vr = coding.header(data, 0)[2]
-        if vr in coding.short or vr in coding.long:
+        vr = _EXPLICIT_LITTLE.header(data, 0)[2]
+        if vr in _EXPLICIT_LITTLE.short or vr in _EXPLICIT_LITTLE.long:
             return _EXPLICIT_LITTLE
     return coding
 
 
-def _walk(
-    data: bytes | memoryview, coding: _Coding, wanted: frozenset[int], found: dict[int, bytes], complete: bool
-) -> None:
-    """Walk `data` from an element's start, and put what is wanted into `found`."""
-    walk = _walk_explicit if coding.explicit else _walk_implicit
+def _walk(data: bytes, search: _Search, places: dict[int, slice], complete: bool) -> None:
+    """Walk `data` from an element's start to the tag past the last wanted one, noting where the wanted values are."""
+    known = search.steps.get
+    position, limit = 0, len(data) - 8
     try:
-        position = walk(data, coding, wanted, max(wanted), found)
+        while True:
+            # nearly all elements have been seen before, in this data set or another, and are just passed over
+            while step := known(data[position : position + 8]):
+                position += step
+            if position > limit:
+                break
+            step = _step(data, position, search, places)
+            if not step:
+                return
+            position += step
         # fewer than eight bytes left over are no element: trailing padding is let pass
-        if position is not None and not (complete and position <= len(data)):
+        if not complete or position > len(data):
             raise NeedMore(position + 8, position)
     except NeedMore:
         if complete:
@@ -221,63 +297,34 @@ def _walk(
         raise
 
 
-def _walk_explicit(
-    data: bytes | memoryview, coding: _Coding, wanted: frozenset[int], last: int, found: dict[int, bytes]
-) -> int | None:
-    """None once the last wanted tag is passed, else where the next element would begin. This is the hot loop."""
-    header, short = coding.header, coding.short
-    position, limit = 0, len(data) - 8
-    while position <= limit:
-        group, element, vr, length = header(data, position)
-        tag = group << 16 | element
-        if tag > last:
-            return None
-        if vr in short:
-            start = position + 8
-        else:
-            try:
-                _tag, start, length, inner = _element(data, position, coding)
-                if length == _UNDEFINED:
-                    position = _skip_sequence(data, start, inner, 1)
-                    continue
-            except NeedMore as need:
-                raise NeedMore(need.at_least, position) from None
-        if tag in wanted:
-            found[tag] = _value(data, position, start, length)
-        position = start + length
-    return position
+def _step(data: bytes, position: int, search: _Search, places: dict[int, slice]) -> int:
+    """How far the next element is; 0 where the last wanted tag is passed."""
+    coding = search.coding
+    group, element, vr, length = coding.header(data, position)
+    tag = group << 16 | element
+    if tag > search.last:
+        return 0
+    start = position + 8
+    if vr not in coding.short:
+        try:
+            _tag, start, length, inner = _element(data, position, coding)
+            if length == _UNDEFINED:
+                return _skip_sequence(data, start, inner, 1) - position
+        except NeedMore as need:
+            raise NeedMore(need.at_least, position) from None
+    end = start + length
+    if tag in search.wanted:
+        if end > len(data):
+            raise NeedMore(end, position)
+        places[tag] = slice(start, end)
+    elif start == position + 8 and search.remembers:
+        if len(search.steps) >= _STEPS:
+            search.steps.clear()
+        search.steps[data[position:start]] = end - position
+    return end - position
 
 
-def _walk_implicit(
-    data: bytes | memoryview, coding: _Coding, wanted: frozenset[int], last: int, found: dict[int, bytes]
-) -> int | None:
-    """As `_walk_explicit`, for elements without a VR."""
-    item = coding.item
-    position, limit = 0, len(data) - 8
-    while position <= limit:
-        group, element, length = item(data, position)
-        tag = group << 16 | element
-        if tag > last:
-            return None
-        if length == _UNDEFINED:
-            try:
-                position = _skip_sequence(data, position + 8, coding, 1)
-            except NeedMore as need:
-                raise NeedMore(need.at_least, position) from None
-            continue
-        if tag in wanted:
-            found[tag] = _value(data, position, position + 8, length)
-        position += 8 + length
-    return position
-
-
-def _value(data: bytes | memoryview, position: int, start: int, length: int) -> bytes:
-    if start + length > len(data):
-        raise NeedMore(start + length, position)
-    return bytes(data[start : start + length])
-
-
-def _element(data: bytes | memoryview, position: int, coding: _Coding) -> tuple[int, int, int, _Coding]:
+def _element(data: bytes, position: int, coding: _Coding) -> tuple[int, int, int, _Coding]:
     """An element's tag, where its value begins, its length, and how items inside it are encoded."""
     if len(data) < position + 8:
         raise NeedMore(position + 8)
@@ -298,11 +345,10 @@ def _element(data: bytes | memoryview, position: int, coding: _Coding) -> tuple[
     if len(data) < position + 12:
         raise NeedMore(position + 12)
     (length,) = coding.length(data, position + 8)
-    # UN of undefined length holds items in Implicit VR Little Endian, whatever is around it (PS3.5 §6.2.2)
-    return tag, position + 12, length, _IMPLICIT_LITTLE if vr == coding.un else coding
+    return tag, position + 12, length, coding.inside_un if vr == coding.un else coding
 
 
-def _skip_sequence(data: bytes | memoryview, position: int, coding: _Coding, depth: int) -> int:
+def _skip_sequence(data: bytes, position: int, coding: _Coding, depth: int) -> int:
     """The end of a value of undefined length: items (or fragments, PS3.5 A.4) up to the sequence delimiter (§7.5.2)."""
     if depth > MAX_DEPTH:
         raise BadDataSet(f"sequences nested more than {MAX_DEPTH} deep")
@@ -319,7 +365,7 @@ def _skip_sequence(data: bytes | memoryview, position: int, coding: _Coding, dep
         position = _skip_item(data, position, coding, depth) if length == _UNDEFINED else position + length
 
 
-def _skip_item(data: bytes | memoryview, position: int, coding: _Coding, depth: int) -> int:
+def _skip_item(data: bytes, position: int, coding: _Coding, depth: int) -> int:
     """The end of an item of undefined length: elements up to the item delimiter (PS3.5 §7.5.1)."""
     while True:
         tag, start, length, inner = _element(data, position, coding)

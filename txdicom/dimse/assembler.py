@@ -24,6 +24,7 @@ LAST: Final = 2
 MAX_COMMAND: Final = 65_536
 
 _INVALID_PARAMETER: Final = 6
+_NO_CONTEXT: Final = -1  # 0 may come from the wire
 
 
 class Sink(Protocol):
@@ -59,41 +60,41 @@ DISCARD: Final = _Discard()
 class Assembler:
     """Puts the messages of one association together; `pdv` has the form of the upper layer's P-DATA indication."""
 
-    __slots__ = ("_bytes", "_command", "_context_id", "_contexts", "_parts", "_receiver", "_sink")
+    __slots__ = ("_begun", "_command", "_context_id", "_contexts", "_finish", "_receiver", "_write")
 
     def __init__(self, receiver: MessageReceiver, contexts: Container[int]) -> None:
         self._receiver = receiver
         self._contexts = contexts
-        self._context_id = 0  # of the message under way; 0: none
-        self._parts: list[bytes] = []  # of the command set
-        self._bytes = 0
+        self._context_id = _NO_CONTEXT  # of the message under way
+        self._begun = bytearray()  # of a command set in several slices, what has come
         self._command = True  # whether the next fragment has to be of a command set
-        self._sink: Sink = DISCARD
+        self._write = DISCARD.write
+        self._finish = DISCARD.finish
 
     @property
     def idle(self) -> bool:
         """Whether no message is half received."""
-        return not self._context_id
+        return self._context_id == _NO_CONTEXT
 
     def pdv(self, context_id: int, control: int, data: memoryview, end: bool) -> None:
         """A slice of a PDV; raises RemoteProtocolError where the fragments make no message."""
-        if context_id != self._context_id:
-            self._begin(context_id)
-        if self._command:
-            self._of_command(control, data, end)
-        elif control & COMMAND:
-            raise RemoteProtocolError("a command set where a data set was expected", reason=_INVALID_PARAMETER)
-        else:
-            sink = self._sink
-            sink.write(data)
-            if end and control & LAST:
-                self._context_id = 0
-                self._command = True
-                self._sink = DISCARD
-                sink.finish()
+        if self._command or control & COMMAND or context_id != self._context_id:
+            self._of_command(context_id, control, data, end)
+            return
+        self._write(data)
+        if end and control & LAST:
+            finish = self._finish
+            self._expect_command()
+            finish()
+
+    def _expect_command(self) -> None:
+        self._context_id = _NO_CONTEXT
+        self._command = True
+        self._write = DISCARD.write
+        self._finish = DISCARD.finish
 
     def _begin(self, context_id: int) -> None:
-        if self._context_id:
+        if self._context_id != _NO_CONTEXT:
             raise RemoteProtocolError(
                 f"a fragment on presentation context {context_id} amid a message on {self._context_id}",
                 reason=_INVALID_PARAMETER,
@@ -102,21 +103,30 @@ class Assembler:
             raise RemoteProtocolError(f"presentation context {context_id} was not accepted", reason=_INVALID_PARAMETER)
         self._context_id = context_id
 
-    def _of_command(self, control: int, data: memoryview, end: bool) -> None:
+    def _of_command(self, context_id: int, control: int, data: memoryview, end: bool) -> None:
+        if context_id != self._context_id:
+            self._begin(context_id)
+        if not self._command:
+            raise RemoteProtocolError("a command set where a data set was expected", reason=_INVALID_PARAMETER)
         if not control & COMMAND:
             raise RemoteProtocolError("a data set without a command set", reason=_INVALID_PARAMETER)
-        self._bytes += len(data)
-        if self._bytes > MAX_COMMAND:
+        if len(self._begun) + len(data) > MAX_COMMAND:
             raise RemoteProtocolError(f"a command set of over {MAX_COMMAND} bytes", reason=_INVALID_PARAMETER)
-        self._parts.append(bytes(data))
         if not (end and control & LAST):
+            self._begun += data
             return
-        parts, self._parts, self._bytes = self._parts, [], 0
-        command = decode(parts[0] if len(parts) == 1 else b"".join(parts))
-        context_id = self._context_id
+        if self._begun:
+            self._begun += data
+            command = decode(self._begun)
+            self._begun = bytearray()
+        else:
+            command = decode(data)
         if command.has_data_set:
             self._command = False
-            self._sink = self._receiver.message(context_id, command) or DISCARD
+            sink = self._receiver.message(context_id, command)
+            if sink is not None:
+                self._write = sink.write
+                self._finish = sink.finish
         else:
-            self._context_id = 0
+            self._context_id = _NO_CONTEXT
             self._receiver.message(context_id, command)

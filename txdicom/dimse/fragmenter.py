@@ -9,7 +9,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from txdicom.dimse.assembler import COMMAND, LAST
+from txdicom.dimse.assembler import LAST
 from txdicom.errors import LocalProtocolError
 
 _HEADER = Struct(">BBIIBB")  # PDU type, reserved, PDU length, PDV length, context ID, message control header
@@ -37,7 +37,7 @@ def fragment_size(max_length: int) -> int:
 def fragments(context_id: int, control: int, data: bytes, max_length: int) -> bytes:
     """`data`, a command set (control COMMAND) or a data set (0), as P-DATA-TF PDUs of one PDV each."""
     size = len(data)
-    if max_length == 0 or size + _IN_LENGTH <= max_length:
+    if size + _IN_LENGTH <= (max_length or LONGEST) and size + _IN_LENGTH <= LONGEST:
         return _HEADER.pack(_P_DATA_TF, 0, size + _IN_LENGTH, size + 2, context_id, control | LAST) + data
     step = fragment_size(max_length)
     parts = []
@@ -47,11 +47,6 @@ def fragments(context_id: int, control: int, data: bytes, max_length: int) -> by
         parts.append(_HEADER.pack(_P_DATA_TF, 0, len(part) + _IN_LENGTH, len(part) + 2, context_id, control | last))
         parts.append(part)
     return b"".join(parts)
-
-
-def command_fragments(context_id: int, command: bytes, max_length: int) -> bytes:
-    """An encoded command set as P-DATA-TF PDUs."""
-    return fragments(context_id, COMMAND, command, max_length)
 
 
 class Block:

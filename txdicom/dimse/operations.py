@@ -19,12 +19,13 @@ _LAST_ID: Final = 65_535
 class Invoked(Generic[T]):
     """The operations that this side has invoked and that are not answered yet, by Message ID."""
 
-    __slots__ = ("_last", "_pending", "_window")
+    __slots__ = ("_highest", "_last", "_pending", "_window")
 
     def __init__(self, window: int) -> None:
         self._window = window
         self._pending: dict[int, T] = {}
         self._last = 0
+        self._highest = 0  # of all Message IDs that were given; they begin again at 1 after the last
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -44,18 +45,20 @@ class Invoked(Generic[T]):
             if last not in self._pending:
                 break
         self._last = last
+        self._highest = max(self._highest, last)
         self._pending[last] = operation
         return last
 
     def of_response(self, message_id: int | None) -> T | None:
         """The operation a response belongs to.
 
-        A missing or unknown Message ID Being Responded To is read as that of the only pending operation, where there
-        is just one: peers err here, and no other operation can be meant.
+        A missing Message ID Being Responded To, or one that was never given, is read as that of the only pending
+        operation, where there is just one: peers err here, and no other operation can be meant. One that was given is
+        that of an operation which has its final response already: a second one must not pass for another's.
         """
         if message_id in self._pending:
             return self._pending[message_id]
-        if len(self._pending) == 1:
+        if len(self._pending) == 1 and not 0 < (message_id or 0) <= self._highest:
             return next(iter(self._pending.values()))
         return None
 

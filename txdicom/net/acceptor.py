@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from txdicom.errors import RemoteProtocolError
 from txdicom.net.association import Association
 from txdicom.net.limits import Slots
 from txdicom.pdu.types import AssociateAC, AssociateRJ, AssociateRQ
@@ -19,11 +21,10 @@ from txdicom.ul.states import State
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
-    from twisted.python.failure import Failure
 
-    from txdicom.net.association import Performer
     from txdicom.net.config import NetConfig
     from txdicom.net.protocol import DicomProtocol
+    from txdicom.net.roles import Performer
 
 _log = Logger()
 
@@ -56,7 +57,8 @@ class Acceptor(Factory):
         self.total = 0
         self._clock = clock
         self._draining = False
-        self._drained: Deferred[None] | None = None
+        self._closed = False
+        self._drained: list[Deferred[None]] = []
         self._drain_deadline: IDelayedCall | None = None
 
     # -- from Twisted --------------------------------------------------------------------------------------------------
@@ -66,6 +68,8 @@ class Acceptor(Factory):
 
         Else it is closed without a PDU: in Sta2 none may be sent.
         """
+        if self._closed:
+            return None
         if not self.slots.room():
             _log.warn(
                 "connection from {peer} closed: {count} connections without an association already (max_half_open)",
@@ -86,11 +90,13 @@ class Acceptor(Factory):
         if self.paused or self._draining:
             self._answer(association, rejections.TEMPORARY_CONGESTION)
             return
-        refused = self.slots.admit(association.number, rq.calling_ae)
-        if refused is not None:
-            self._answer(association, refused)
+        try:
+            decision = self.policy.decide(association, rq)
+        except RemoteProtocolError:
+            raise
+        except Exception:  # noqa: BLE001 (a policy's mistake harms only the association it was asked about)
+            self._failed(Failure(), association)
             return
-        decision = self.policy.decide(association, rq)
         if isinstance(decision, Deferred):
             association.protocol.deadlines.set(
                 "decide", self.config.addin_timeout, lambda: self._too_late(association, decision)
@@ -119,11 +125,12 @@ class Acceptor(Factory):
                 sent=association.protocol.bytes_sent,
                 **_facts(association),
             )
-        if self._drained is not None and not self.associations:
-            drained, self._drained = self._drained, None
+        if not self.associations:
+            drained, self._drained = self._drained, []
             if self._drain_deadline is not None and self._drain_deadline.active():
                 self._drain_deadline.cancel()
-            drained.callback(None)
+            for done in drained:
+                done.callback(None)
 
     def _answer_later(self, decision: Decision, association: Association) -> None:
         association.protocol.deadlines.clear("decide")
@@ -144,6 +151,10 @@ class Acceptor(Factory):
         if isinstance(decision, Rejection):
             association.reject(AssociateRJ(*decision))
             return
+        refused = self.slots.admit(association.number, association.calling_ae)
+        if refused is not None:
+            association.reject(AssociateRJ(*refused))
+            return
         ac, agreement = decision
         self.total += 1
         association.accept(ac, agreement)
@@ -161,15 +172,25 @@ class Acceptor(Factory):
     def drain(self) -> Deferred[None]:
         """Refuses what comes, lets operations finish for `drain_timeout`, aborts the rest; fires when all are gone."""
         self._draining = True
-        done: Deferred[None] = Deferred()
-        if not self.associations:
-            done.callback(None)
-            return done
-        self._drained = done
-        for association in list(self.associations.values()):
-            self.idle(association)
-        if not done.called:
+        done = self._when_gone()
+        if self.associations and self._drain_deadline is None:
             self._drain_deadline = self._clock.callLater(self.config.drain_timeout, self._cut)
+            for association in list(self.associations.values()):
+                self.idle(association)
+        return done
+
+    def close(self) -> Deferred[None]:
+        """Takes no more connections and ends those there are; fires when all are gone."""
+        done = self._when_gone()
+        self._cut()
+        return done
+
+    def _when_gone(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        if self.associations:
+            self._drained.append(done)
+        else:
+            done.callback(None)
         return done
 
     def idle(self, association: Association) -> None:
@@ -180,6 +201,7 @@ class Acceptor(Factory):
             association.give_up("the server stops")
 
     def _cut(self) -> None:
+        self._closed = True  # else those who come and come could keep the stop from ending
         for association in list(self.associations.values()):
             if association.busy:
                 _log.warn(
@@ -187,7 +209,8 @@ class Acceptor(Factory):
                     **_facts(association),
                 )
             association.hang_up("the server stops")
-            association.protocol.deadlines.set("close", _CUT, partial(association.give_up, "the server stops"))
+            if not association.lost:
+                association.protocol.deadlines.set("close", _CUT, partial(association.give_up, "the server stops"))
 
 
 def _facts(association: Association) -> dict[str, object]:

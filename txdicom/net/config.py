@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, MaxLen, Predicate
 
-from txdicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from txdicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, is_strict_uid
 
 Seconds = Annotated[float, Ge(0)]
 Count = Annotated[int, Ge(0)]
@@ -56,7 +56,9 @@ class NetConfig:
     )
     receive_buffer: Count = setting(0, "SO_RCVBUF; 0: the system's")
     send_buffer: Count = setting(0, "SO_SNDBUF; 0: the system's")
-    implementation_class_uid: str = setting(IMPLEMENTATION_CLASS_UID, "Implementation Class UID (PS3.7 D.3.3.2)")
-    implementation_version_name: str = setting(
+    implementation_class_uid: Annotated[str, Predicate(is_strict_uid)] = setting(
+        IMPLEMENTATION_CLASS_UID, "Implementation Class UID (PS3.7 D.3.3.2)"
+    )
+    implementation_version_name: Annotated[str, MaxLen(16), Predicate(str.isascii)] = setting(
         IMPLEMENTATION_VERSION_NAME, "Implementation Version Name, at most 16 characters (PS3.7 D.3.3.2)"
     )

@@ -53,11 +53,13 @@ class Deadlines:
     def _fire(self) -> None:
         self._timer = None
         now = self._clock.seconds()
-        for key, (at, expire) in list(self._due.items()):
-            # an earlier one's `expire` may have cleared or moved it
-            if at <= now and self._due.get(key) == (at, expire):
-                del self._due[key]
-                expire()
-        if self._due and self._timer is None:
-            self._at = min(at for at, _ in self._due.values())
-            self._timer = self._clock.callLater(max(0.0, self._at - now), self._fire)
+        try:
+            for key, (at, expire) in list(self._due.items()):
+                # an earlier one's `expire` may have cleared or moved it
+                if at <= now and self._due.get(key) == (at, expire):
+                    del self._due[key]
+                    expire()
+        finally:  # one that raises must not take the others' timer along
+            if self._due and self._timer is None:
+                self._at = min(at for at, _ in self._due.values())
+                self._timer = self._clock.callLater(max(0.0, self._at - now), self._fire)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import CancelledError, Deferred
 
 from txdicom.dimse import requests
+from txdicom.dimse.command import CommandField
 from txdicom.dimse.status import Status
 from txdicom.errors import DicomError, DimseTimeout, RemoteProtocolError
+from txdicom.net.sending import NothingSent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,27 +25,27 @@ if TYPE_CHECKING:
 MAX_RESPONSE: Final = 16 * 1024 * 1024
 #: responses that may wait for their reader before reading from the peer pauses
 _UNREAD: Final = 256
+#: the services that know C-CANCEL (PS3.7 §9.3.2.3, §9.3.3.3, §9.3.4.3)
+_WITH_CANCEL: Final = (CommandField.C_FIND_RQ, CommandField.C_GET_RQ, CommandField.C_MOVE_RQ)
 
 
 class _Collector:
     """Collects the data set of a response."""
 
-    __slots__ = ("_command", "_invocation", "_parts", "_size")
+    __slots__ = ("_command", "_data", "_invocation")
 
     def __init__(self, invocation: Invocation, command: Command) -> None:
         self._invocation = invocation
         self._command = command
-        self._parts: list[memoryview] = []
-        self._size = 0
+        self._data = bytearray()  # a list of slices would let a peer have 200 bytes kept for each that it sends
 
     def write(self, data: memoryview) -> None:
-        self._size += len(data)
-        if self._size > MAX_RESPONSE:
+        self._data += data
+        if len(self._data) > MAX_RESPONSE:
             raise RemoteProtocolError(f"a response with a data set of over {MAX_RESPONSE} bytes", reason=6)
-        self._parts.append(data)
 
     def finish(self) -> None:
-        self._invocation.complete(self._command, b"".join(self._parts))
+        self._invocation.complete(self._command, bytes(self._data))
 
 
 class Invocation:
@@ -69,6 +71,7 @@ class Invocation:
         self._build = build
         self._data = data
         self._sent = False
+        self._can_be_cancelled = False
         self._timeout = association.config.dimse_timeout if timeout is None else timeout
 
     def start(self) -> None:
@@ -81,8 +84,10 @@ class Invocation:
         self._arm()
         data, self._data = self._data, None
         try:
-            self.association.send_request(self.context_id, self._build(message_id), data, self._was_sent)
-        except DicomError as error:
+            command = self._build(message_id)
+            self._can_be_cancelled = command.command_field in _WITH_CANCEL
+            self.association.send_request(self.context_id, command, data, self._was_sent)
+        except Exception as error:  # noqa: BLE001 (a `build` may fail in any way: the request ends here)
             self._close(data)
             self._end()
             self.association.answered(self)
@@ -114,13 +119,13 @@ class Invocation:
             self.on_failure(error)
 
     def cancel(self) -> None:
-        """Asks the peer to stop (C-CANCEL), or withdraws a request that was not sent yet."""
+        """Asks the peer to stop (C-CANCEL, where the service has it), or withdraws a request that was not sent yet."""
         if self.ended:
             return
         if not self.message_id:
             self.association.answered(self)
             self.failed(CancelledError())
-        else:
+        elif self._can_be_cancelled:
             self.association.send_cancel(self.context_id, requests.c_cancel_rq(self.message_id))
 
     def on_response(self, command: Command, data: bytes) -> None:
@@ -143,6 +148,11 @@ class Invocation:
         self._sent = True
         if error is None:
             self._arm()
+        elif isinstance(error, ConnectionError):
+            pass  # the end of the association tells of it
+        elif isinstance(error, NothingSent):
+            self.failed(DicomError(f"the data set could not be read: {error}"))
+            self.association.answered(self)
         else:  # part of a message is out: nothing sensible can follow it
             reason = f"the data set could not be read to its end: {error}"
             self.failed(DicomError(reason))
@@ -210,8 +220,9 @@ class Responses(Invocation):
         super().__init__(association, context_id, build, data, timeout)
         self._unread: deque[tuple[Command, bytes]] = deque()
         self._error: Exception | None = None
-        self._waiting: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []
         self._closing = False
+        self._paused = False
         self.start()
 
     def __aiter__(self) -> Responses:
@@ -222,30 +233,35 @@ class Responses(Invocation):
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error
-            if self.ended:
+            if self.ended or self._closing:
                 raise StopAsyncIteration
             await self._wait()
         item = self._unread.popleft()
-        if len(self._unread) < _UNREAD // 2:
-            self.association.protocol.resume_reading("responses")
+        if self._paused and len(self._unread) < _UNREAD // 2:
+            self._resume()
         return item
 
     async def aclose(self) -> None:
         """Cancels the operation if it goes on, and waits for its end."""
-        self._closing = True
-        self._unread.clear()
-        self.association.protocol.resume_reading("responses")
-        if not self.ended:
-            self.cancel()
+        self.abandon()
         while not self.ended:
             await self._wait()
-        self._unread.clear()
+
+    def abandon(self) -> None:
+        """Cancels the operation if it goes on; what still comes is dropped."""
+        if not self._closing:
+            self._closing = True
+            self._unread.clear()
+            self.cancel()
+            self._resume()
+            self._wake()
 
     def on_response(self, command: Command, data: bytes) -> None:
         """Kept until it is asked for."""
         if not self._closing:
             self._unread.append((command, data))
             if len(self._unread) >= _UNREAD and not self.ended:
+                self._paused = True
                 self.association.protocol.pause_reading("responses")
                 self.association.protocol.deadlines.clear(self)  # the wait is for the reader now, not for the peer
         self._wake()
@@ -256,11 +272,18 @@ class Responses(Invocation):
             self._error = error
         self._wake()
 
+    def _resume(self) -> None:
+        self._paused = False
+        self._arm()
+        self.association.protocol.resume_reading("responses")
+
     def _wait(self) -> Deferred[None]:
-        self._waiting = Deferred()
-        return self._waiting
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None and not waiting.called:
-            waiting.callback(None)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.called:
+                one.callback(None)

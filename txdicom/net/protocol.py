@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
 from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from txdicom.net.association import Association
     from txdicom.net.config import NetConfig
+
+_log = Logger()
 
 #: bytes read at once on a connection that carries bulk; measured: 256 KiB is fastest into a file, 64 KiB into nothing
 BULK_READ: Final = 262_144
@@ -87,9 +90,10 @@ class DicomProtocol(Protocol):
         if size == self._read_size and size < BULK_READ:
             self._read_size = self._reader.bufferSize = BULK_READ
         self.upper_layer.received(data)
-        if self._quick_ack is not None and self.association.receiving:
-            # The peer may hold its next small segment back until this one is acknowledged (Nagle); the kernel
-            # falls back to delayed acknowledgements by itself, so the option is set again each time.
+        if self._quick_ack is not None and (self.association.receiving or self.upper_layer.amid_pdu):
+            # The peer may hold its next small segment back until this one is acknowledged (Nagle): DCMTK writes the
+            # header of each PDU by itself. The kernel falls back to delayed acknowledgements on its own, so the option
+            # is set again each time.
             try:
                 self._quick_ack.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)  # type: ignore[arg-type]
             except OSError:
@@ -103,8 +107,8 @@ class DicomProtocol(Protocol):
         if self._outbox is not None:
             self._outbox.close()
         self.upper_layer.closed(reason.getErrorMessage())
-        self.deadlines.clear_all()
         self.association.connection_lost()
+        self.deadlines.clear_all()  # what was set by those who were told of the end
 
     # -- effects of the upper layer ------------------------------------------------------------------------------------
 
@@ -122,7 +126,8 @@ class DicomProtocol(Protocol):
             self._outbox.drop()
 
     def start_artim(self) -> None:
-        """PS3.8 §9.1.5."""
+        """PS3.8 §9.1.5. Whoever waits for the peer to close has to read to notice it."""
+        self.resume_reading_all()
         self.deadlines.set("artim", self._config.artim_timeout, self.upper_layer.artim_expired)
 
     def stop_artim(self) -> None:
@@ -139,6 +144,7 @@ class DicomProtocol(Protocol):
         else:
             self.deadlines.set("close", _LINGER, transport.abortConnection)
             self.resume_reading_all()
+            self.drop_outgoing()
             transport.unregisterProducer()
             transport.loseConnection()
 
@@ -189,12 +195,14 @@ class DicomProtocol(Protocol):
             self._watch_writing(self._buffered())
         else:
             self.deadlines.clear("write")
-            self.resume_reading("sending")
             self.last_activity = self._clock.seconds()
 
-    def _crowded(self) -> None:
-        """The peer asks and asks, and does not read the answers."""
-        self.pause_reading("sending")
+    def _crowded(self, crowded: bool) -> None:
+        """The peer asks and asks, and does not read the answers; or it has read them."""
+        if crowded:
+            self.pause_reading("sending")
+        else:
+            self.resume_reading("sending")
 
     def _watch_writing(self, before: int) -> None:
         def expired() -> None:
@@ -217,10 +225,15 @@ class DicomProtocol(Protocol):
 
     def _tune(self, transport: Any) -> None:
         """Options of the socket, where there is one."""
-        config = self._config
         handle: socket.socket | None = getattr(transport, "socket", None)
-        if handle is None:
-            return
+        if handle is not None:
+            try:
+                self._set_options(handle)
+            except OSError as error:  # it works without them too
+                _log.info("options of a connection's socket could not be set: {error}", error=error)
+
+    def _set_options(self, handle: socket.socket) -> None:
+        config = self._config
         if config.receive_buffer:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, config.receive_buffer)
         if config.send_buffer:

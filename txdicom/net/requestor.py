@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from txdicom.errors import AssociationAborted, ConnectionFailed, DicomError, RemoteProtocolError
 from txdicom.net.association import Association
+from txdicom.pdu.encode import encode
 from txdicom.pdu.types import AssociateAC, AssociateRJ, AssociateRQ, AsyncOperationsWindow, UserInformation
 from txdicom.ul.negotiation import conclude
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 
-    from txdicom.net.association import Performer
     from txdicom.net.config import NetConfig
     from txdicom.net.protocol import DicomProtocol
+    from txdicom.net.roles import Performer
     from txdicom.pdu.types import (
         CommonExtendedNegotiation,
         ExtendedNegotiation,
@@ -68,6 +69,8 @@ class Requestor:
         self._rq: AssociateRQ | None = None
         self._done: Deferred[Association] | None = None
         self._connecting: Deferred[Any] = Deferred()
+        self._error: Exception | None = None
+        self._unwanted = False
 
     def request(
         self,
@@ -97,14 +100,15 @@ class Requestor:
         association = Association(self, config, self._clock, requestor=True, performer=self._performer)
         association.request = rq
         association.calling_ae, association.called_ae = calling_ae, called_ae
-        self._done = Deferred(lambda _: self._cancelled(association))
+        encode(rq)  # what cannot be sent is the caller's mistake, and to be told before anything happens
+        done = self._done = Deferred(lambda _: self._cancelled(association))
         association.protocol.upper_layer.associate(rq)
         association.protocol.deadlines.set("connect", config.reconnect_timeout, lambda: self._too_late(association))
         self._connecting = self._endpoint.connect(_OneConnection(association))
         self._connecting.addCallbacks(
             self._connected, self._not_connected, callbackArgs=(association,), errbackArgs=(association,)
         )
-        return self._done
+        return done  # it may have fired already
 
     # -- owner of the association --------------------------------------------------------------------------------------
 
@@ -112,17 +116,15 @@ class Requestor:
         """A requestor is not asked."""
 
     def associate_confirmation(self, association: Association, answer: AssociateAC | AssociateRJ) -> None:
-        """The peer has answered."""
+        """The peer has answered; a failure is told once the connection is gone."""
         if isinstance(answer, AssociateRJ):
-            assert association.failure is not None
-            self._fail(association.failure)
             return
         assert self._rq is not None
         try:
             agreement = conclude(self._rq, answer)
         except RemoteProtocolError as error:
-            association.abort(str(error))
-            self._fail(error)
+            self._error = error
+            association.hang_up(str(error))
             return
         association.establish(agreement)
         done, self._done = self._done, None
@@ -134,15 +136,18 @@ class Requestor:
 
     def ended(self, association: Association) -> None:
         """The connection is gone, perhaps before the answer."""
-        self._fail(association.failure or AssociationAborted(association.outcome))
+        error = self._error or association.failure or AssociationAborted(association.outcome)
+        if not association.protocol.bytes_sent:  # TLS failed: nothing was asked yet
+            error = ConnectionFailed(f"cannot connect to {self._peer_name}: {association.outcome}")
+        self._fail(error)
 
     def _connected(self, _: object, association: Association) -> None:
-        if self._done is None:
+        if self._unwanted:
             association.give_up("cancelled")
 
     def _not_connected(self, failure: Failure, association: Association) -> None:
         association.protocol.deadlines.clear_all()
-        if failure.check(CancelledError):
+        if failure.check(CancelledError, ConnectingCancelledError):
             reason = f"no connection within {self._config.reconnect_timeout:g} s"
         elif failure.check(DNSLookupError):
             reason = "the name cannot be resolved"
@@ -150,7 +155,9 @@ class Requestor:
             reason = str(failure.value)
         else:
             reason = failure.getErrorMessage()
-        self._fail(ConnectionFailed(f"cannot connect to {self._peer_name}: {reason}"))
+        error = ConnectionFailed(f"cannot connect to {self._peer_name}: {reason}")
+        error.__cause__ = failure.value  # tells the kinds apart
+        self._fail(error)
 
     def _too_late(self, association: Association) -> None:
         if not self._connecting.called:
@@ -163,6 +170,7 @@ class Requestor:
     def _cancelled(self, association: Association) -> None:
         """The caller does not want it any more; the Deferred fails by itself."""
         self._done = None
+        self._unwanted = True
         if not self._connecting.called:
             self._connecting.cancel()
         else:

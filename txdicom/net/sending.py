@@ -40,6 +40,34 @@ class DataSource(Protocol):
         """No more is wanted."""
 
 
+class NothingSent(Exception):
+    """The source failed before the first byte of the message was out: the association is unharmed."""
+
+
+class MemorySource:
+    """A data set in memory as a data source: it goes out as the peer takes it, without another copy of the whole."""
+
+    __slots__ = ("_data", "size")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self.size = len(data)
+
+    def read_into(self, holes: list[memoryview]) -> int:
+        """See `DataSource`."""
+        filled = 0
+        for hole in holes:
+            part = self._data[filled : filled + len(hole)]
+            hole[: len(part)] = part
+            filled += len(part)
+        self._data = self._data[filled:]
+        return filled
+
+    def close(self) -> None:
+        """Lets the data go."""
+        self._data = memoryview(b"")
+
+
 class FileSource:
     """Part of a file as a data source: `size` bytes from `offset` of the open descriptor `fd`, which it owns."""
 
@@ -80,17 +108,18 @@ class Outgoing:
 class Outbox:
     """Sends messages over one transport.
 
-    `blocked(True)` is called when the peer does not take what was sent, `blocked(False)` when it has; `crowded()` when
-    many messages wait for that.
+    `blocked(True)` is called when the peer does not take what was sent, `blocked(False)` when it has; `crowded(True)`
+    when many messages wait, `crowded(False)` when none does any more.
     """
 
     def __init__(
-        self, transport: Any, clock: IReactorTime, blocked: Callable[[bool], None], crowded: Callable[[], None]
+        self, transport: Any, clock: IReactorTime, blocked: Callable[[bool], None], crowded: Callable[[bool], None]
     ) -> None:
         self._transport = transport
         self._clock = clock
         self._tell = blocked
         self._crowded = crowded
+        self._crowd = False
         self._aborting = False
         self._queue: deque[bytes | Outgoing] = deque()
         self._blocked = False
@@ -115,11 +144,14 @@ class Outbox:
 
     def send(self, data: bytes) -> None:
         """Sends a message that is whole and in memory."""
+        if self._closed:
+            return
         if (self._queue or self._blocked) and not self._aborting:
             self._queue.append(data)
-            if len(self._queue) >= CROWD:
-                self._crowded()
-        elif not self._closed:
+            if len(self._queue) >= CROWD and not self._crowd:
+                self._crowd = True
+                self._crowded(True)
+        else:
             self._write(data)
 
     def send_from(self, message: Outgoing) -> None:
@@ -200,19 +232,32 @@ class Outbox:
                 self._write(message)
                 continue
             if blocks >= BLOCKS_A_TURN:
-                self._turn = self._clock.callLater(0, self._next_turn)
+                if self._turn is None:
+                    self._turn = self._clock.callLater(0, self._next_turn)
                 return
             blocks += 1
             try:
-                self._next_block(message)
-            except (OSError, EOFError) as error:
-                self._finish(error)
+                data = self._next_block(message)
+            except Exception as error:  # noqa: BLE001 (a source may fail in any way; its message ends here)
+                self._finish((NothingSent if message.head else OSError)(str(error)))
+                continue
+            head, message.head = message.head, b""
+            if head:
+                self._write(head, data)
+            else:
+                self._write(data)
+            if not message.left:
+                self._finish(None)
+        if self._crowd and not self._queue:
+            self._crowd = False
+            self._crowded(False)
 
     def _next_turn(self) -> None:
         self._turn = None
         self._pump()
 
-    def _next_block(self, message: Outgoing) -> None:
+    def _next_block(self, message: Outgoing) -> memoryview:
+        """The next PDUs of a message, filled from its source."""
         block = message.block
         wanted = min(message.left, block.capacity)
         holes = block.holes if wanted == block.capacity else _first(block.holes, wanted)
@@ -220,14 +265,7 @@ class Outbox:
         if got != wanted:
             got += self._rest(message.source, holes, got, wanted)
         message.left -= got
-        data = block.whole() if message.left else block.cut(got)
-        head, message.head = message.head, b""
-        if head:
-            self._write(head, data)
-        else:
-            self._write(data)
-        if not message.left:
-            self._finish(None)
+        return block.whole() if message.left else block.cut(got)
 
     def _rest(self, source: DataSource, holes: list[memoryview], got: int, wanted: int) -> int:
         """A source may give less than asked for; only at its end it gives nothing, and that is too early here."""
@@ -255,6 +293,9 @@ class Outbox:
             if isinstance(message, Outgoing):
                 message.source.close()
                 message.done(ConnectionError("the connection ended before the message was sent"))
+        if self._crowd:
+            self._crowd = False
+            self._crowded(False)
 
 
 def _first(holes: list[memoryview], count: int) -> list[memoryview]:

@@ -8,33 +8,35 @@ checked before anything is kept for it.
 from __future__ import annotations
 
 from struct import Struct
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from txdicom.errors import RemoteProtocolError
 from txdicom.pdu.decode import decode
 from txdicom.pdu.limits import DEFAULT, Limits
-from txdicom.pdu.types import PDU, PDUType
+from txdicom.pdu.types import PDU, AbortReason, PDUType
 
-_PDU_HEADER = Struct(">BxI")
-_PDV_HEADER = Struct(">IBB")
-_HEADER = 6  # bytes of a PDU's header, and of a PDV's with its context ID and message control header
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-_ASSOCIATE = (PDUType.ASSOCIATE_RQ, PDUType.ASSOCIATE_AC)
-_FIXED = (PDUType.ASSOCIATE_RJ, PDUType.RELEASE_RQ, PDUType.RELEASE_RP, PDUType.ABORT)
-_FIXED_LENGTH = 4
+    #: takes a slice of a PDV: context id, message control header (PS3.8 Annex E.2), bytes, whether it is the last
+    Deliver = Callable[[int, int, memoryview, bool], None]
 
-UNRECOGNIZED_PDU = 1
-INVALID_PARAMETER = 6
+_PDU_HEADER: Final = Struct(">BxI")
+_PDV_HEADER: Final = Struct(">IBB")
+_BOTH_HEADERS: Final = Struct(">BxIIBB")
+_HEADER: Final = 6  # bytes of a PDU's header, and of a PDV's with its context ID and message control header
+_P_DATA_TF: Final = int(PDUType.P_DATA_TF)
+_ASSOCIATE: Final = (PDUType.ASSOCIATE_RQ, PDUType.ASSOCIATE_AC)
+_FIXED: Final = (PDUType.ASSOCIATE_RJ, PDUType.RELEASE_RQ, PDUType.RELEASE_RP, PDUType.ABORT)
+_FIXED_LENGTH: Final = 4
+_NOTHING: Final = memoryview(b"")
 
 
 class Receiver(Protocol):
     """What a decoder calls, in the order of the stream."""
 
-    def pdata(self, length: int) -> None:
-        """A P-DATA-TF PDU of `length` bytes begins."""
-
-    def pdv(self, context_id: int, control: int, data: memoryview, end: bool) -> None:
-        """A slice of a PDV; `end` on its last one. `control` is the message control header (PS3.8 Annex E.2)."""
+    def pdata(self, length: int) -> Deliver:
+        """A P-DATA-TF PDU of `length` bytes begins; the answer takes the slices of its PDVs."""
 
     def pdu(self, pdu: PDU) -> None:
         """A whole PDU of another type."""
@@ -46,14 +48,15 @@ class Receiver(Protocol):
 class Decoder:
     """Cuts one direction of a connection into PDUs.
 
-    `feed` raises `RemoteProtocolError` at the first thing that cannot be read; what comes after it has no meaning, so
-    the decoder takes no more.
+    `feed` raises `RemoteProtocolError` at the first thing that cannot be read, and what the receiver raises. What comes
+    after an error has no meaning, so the decoder takes no more.
     """
 
     __slots__ = (
-        "_associate",
+        "_body",
         "_context_id",
         "_control",
+        "_deliver",
         "_head",
         "_kind",
         "_limits",
@@ -67,114 +70,141 @@ class Decoder:
         self._receiver = receiver
         self._limits = limits
         self._head = b""  # the part of a header that the last read ended in
-        self._pdu_left = 0  # bytes of the P-DATA-TF PDU that are still to come
-        self._pdv_left = -1  # bytes of the PDV that are still to come; -1: between PDVs
+        self._pdu_left = 0  # bytes of the PDU that are still to come, without those of the PDV under way
+        self._pdv_left = 0  # bytes of the PDV that are still to come
         self._context_id = 0
         self._control = 0
+        self._deliver: Deliver = _drop
         self._kind = 0
-        self._associate: bytearray | None = None  # the body of any PDU but P-DATA, while it comes
+        self._body: bytearray | None = None  # of any PDU but P-DATA-TF, while it comes
         self._stopped = False
 
     @property
     def idle(self) -> bool:
         """Whether the stream stands between two PDUs."""
-        return not (self._head or self._pdu_left or self._associate is not None)
+        return not (self._head or self._pdu_left or self._pdv_left or self._body is not None)
+
+    def skip(self) -> None:
+        """Drops the rest of the P-DATA-TF that is coming in."""
+        self._deliver = _drop
 
     def stop(self) -> None:
         """Takes no more: what follows is dropped."""
+        self._deliver = _drop
         self._stopped = True
 
     def feed(self, data: bytes) -> None:
         """Decodes `data`, the next bytes of the stream, calling the receiver for what is in them."""
-        pos = 0
+        if self._stopped:
+            return
         try:
-            if self._head and not self._stopped:
-                pos = self._straddling(data)
-            self._walk(data, pos)
-        except RemoteProtocolError:
-            self._stopped = True
+            self._walk(data, self._straddling(data) if self._head else 0)
+        except BaseException:
+            self.stop()
             raise
 
     def _walk(self, data: bytes, pos: int) -> None:
         end = len(data)
-        receiver = self._receiver
         view = memoryview(data)
         while pos < end and not self._stopped:
-            left = self._pdv_left
-            if left >= 0:
-                take = end - pos
-                if take < left:
-                    self._pdv_left = left - take
-                    receiver.pdv(self._context_id, self._control, view[pos:end], False)
+            if self._pdv_left:
+                stop = pos + self._pdv_left
+                if stop > end:
+                    self._pdv_left = stop - end
+                    self._deliver(self._context_id, self._control, view[pos:], False)
                     return
-                self._pdv_left = -1
-                receiver.pdv(self._context_id, self._control, view[pos : pos + left], True)
-                pos += left
-                continue
-            if self._associate is not None:
+                self._pdv_left = 0
+                self._deliver(self._context_id, self._control, view[pos:stop], True)
+                pos = stop
+            elif self._body is not None:
                 pos = self._collect(view, pos)
-                continue
-            if end - pos < _HEADER:
+            elif not self._pdu_left and data[pos] == _P_DATA_TF and end - pos >= 2 * _HEADER:
+                pos = self._pdata(data, view, pos, end)
+            elif end - pos < _HEADER:
                 self._head = data[pos:]
                 return
-            self._header(data, pos)
-            pos += _HEADER
+            else:
+                self._header(data, pos)
+                pos += _HEADER
+
+    def _pdata(self, data: bytes, view: memoryview, pos: int, end: int) -> int:
+        """P-DATA-TF PDUs for as long as they come with one PDV each, which bulk does: few steps for each of them."""
+        unpack, pdata, longest = _BOTH_HEADERS.unpack_from, self._receiver.pdata, self._limits.max_pdata
+        while end - pos >= 2 * _HEADER and data[pos] == _P_DATA_TF and not self._stopped:
+            _, length, pdv_length, context_id, control = unpack(data, pos)
+            if length != pdv_length + 4 or length > longest or length <= _HEADER:
+                self._begin_pdata(length)
+                self._begin_pdv(pdv_length, context_id, control)
+                return pos + 2 * _HEADER
+            deliver = pdata(length)
+            stop = pos + _HEADER + length
+            if stop > end:
+                self._deliver = deliver
+                self._context_id = context_id
+                self._control = control
+                self._pdv_left = stop - end
+                if end > pos + 2 * _HEADER:
+                    deliver(context_id, control, view[pos + 2 * _HEADER :], False)
+                return end
+            deliver(context_id, control, view[pos + 2 * _HEADER : stop], True)
+            pos = stop
+        return pos
 
     def _header(self, data: bytes, pos: int) -> None:
         """A PDV's header inside a P-DATA-TF, else a PDU's."""
         if self._pdu_left:
-            length, self._context_id, self._control = _PDV_HEADER.unpack_from(data, pos)
-            if length < 2 or length + 4 > self._pdu_left:
-                raise RemoteProtocolError(
-                    f"a PDV of {length} bytes does not fit its P-DATA-TF", reason=INVALID_PARAMETER
-                )
-            self._pdu_left -= length + 4
-            if 0 < self._pdu_left < _HEADER:
-                raise RemoteProtocolError("bytes after the last PDV of a P-DATA-TF", reason=INVALID_PARAMETER)
-            if length == 2:
-                self._receiver.pdv(self._context_id, self._control, memoryview(b""), True)
-            else:
-                self._pdv_left = length - 2
+            self._begin_pdv(*_PDV_HEADER.unpack_from(data, pos))
             return
         kind, length = _PDU_HEADER.unpack_from(data, pos)
-        if kind == PDUType.P_DATA_TF:
-            if not _HEADER <= length <= self._limits.max_pdata:
-                raise RemoteProtocolError(
-                    f"a P-DATA-TF of {length} bytes; at most {self._limits.max_pdata} were announced",
-                    reason=INVALID_PARAMETER,
-                )
-            self._pdu_left = length
-            self._receiver.pdata(length)
+        if kind == _P_DATA_TF:
+            self._begin_pdata(length)
         else:
-            self._other(kind, length, data[pos : pos + _HEADER])
+            self._begin_other(kind, length, data[pos : pos + _HEADER])
 
-    def _other(self, kind: int, length: int, head: bytes) -> None:
+    def _begin_pdata(self, length: int) -> None:
+        if not _HEADER <= length <= self._limits.max_pdata:
+            limit = self._limits.max_pdata
+            raise _invalid(f"a P-DATA-TF of {length} bytes; it holds 6 at least, and at most {limit} were announced")
+        self._pdu_left = length
+        self._deliver = self._receiver.pdata(length)
+
+    def _begin_pdv(self, length: int, context_id: int, control: int) -> None:
+        left = self._pdu_left - length - 4
+        if length < 2 or left < 0:
+            raise _invalid(f"a PDV of {length} bytes does not fit its P-DATA-TF")
+        if 0 < left < _HEADER:
+            raise _invalid("bytes after the last PDV of a P-DATA-TF")
+        self._pdu_left = left
+        self._context_id = context_id
+        self._control = control
+        self._pdv_left = length - 2
+        if length == 2:
+            self._deliver(context_id, control, _NOTHING, True)
+
+    def _begin_other(self, kind: int, length: int, head: bytes) -> None:
         if kind in _ASSOCIATE:
-            if length > self._limits.max_associate:
-                raise RemoteProtocolError(
-                    f"an A-ASSOCIATE PDU of {length} bytes; the limit is {self._limits.max_associate}",
-                    reason=INVALID_PARAMETER,
-                )
+            limit = self._limits.max_associate
+            if length > limit:
+                raise _invalid(f"an A-ASSOCIATE PDU of {length} bytes; the limit is {limit}")
         elif kind not in _FIXED:
-            raise RemoteProtocolError(_unrecognized(kind, head), reason=UNRECOGNIZED_PDU)
+            raise RemoteProtocolError(_unrecognized(kind, head), reason=AbortReason.UNRECOGNIZED_PDU)
         elif length != _FIXED_LENGTH:
-            raise RemoteProtocolError(f"a PDU of type {kind:02X}H has {length} bytes, not 4", reason=INVALID_PARAMETER)
+            raise _invalid(f"a PDU of type {kind:02X}H has {length} bytes, not {_FIXED_LENGTH}")
         self._kind = kind
-        self._pdv_left = -1
-        self._associate = bytearray()
+        self._body = bytearray()
         self._pdu_left = length
         if not length:
-            self._collect(memoryview(b""), 0)
+            self._collect(_NOTHING, 0)
 
     def _collect(self, view: memoryview, pos: int) -> int:
-        """Adds to the body of an association PDU; hands the PDU on once it is whole."""
-        body = self._associate
+        """Adds to the body of a PDU; hands the PDU on once it is whole."""
+        body = self._body
         assert body is not None
         part = view[pos : pos + self._pdu_left]
         body += part
         self._pdu_left -= len(part)
         if not self._pdu_left:
-            self._associate = None
+            self._body = None
             deviations: list[str] = []
             pdu = decode(self._kind, bytes(body), self._limits, deviations)
             for sentence in deviations:
@@ -192,6 +222,14 @@ class Decoder:
         self._head = b""
         self._header(head, 0)
         return missing
+
+
+def _drop(context_id: int, control: int, data: memoryview, end: bool) -> None:
+    pass
+
+
+def _invalid(sentence: str) -> RemoteProtocolError:
+    return RemoteProtocolError(sentence, reason=AbortReason.INVALID_PARAMETER_VALUE)
 
 
 def _unrecognized(kind: int, head: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -77,15 +78,17 @@ class ApplicationEntity:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def bind(self, *endpoints: str) -> list[IAddress]:
-        """Opens the ports; nothing is accepted yet. A port that cannot be opened closes the others again."""
+        """Opens the ports; nothing is accepted yet. One that cannot be opened closes the others of this call again."""
+        opened: list[Any] = []
         try:
             for endpoint in endpoints:
                 port = await serverFromString(self._reactor, endpoint).listen(self.acceptor)
+                opened.append(port)
                 port.pauseProducing()
-                self.ports.append(port)
         except BaseException:
-            await self._close_ports()
+            await _close(opened)
             raise
+        self.ports += opened
         return [port.getHost() for port in self.ports]
 
     async def start(self) -> None:
@@ -118,6 +121,7 @@ class ApplicationEntity:
         self._writer.stop()
         await self._unload()
         await self._close_ports()
+        await self.acceptor.close()
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = ""
@@ -132,15 +136,20 @@ class ApplicationEntity:
 
     async def _close_ports(self) -> None:
         ports, self.ports = self.ports, []
-        await gatherResults([maybeDeferred(port.stopListening) for port in ports])
+        await _close(ports)
 
     def _staging(self) -> str:
         """The folder for large data sets: the configured one, else one of our own until `stop`."""
         if self.config.temporary_directory:
+            os.makedirs(self.config.temporary_directory, 0o700, exist_ok=True)
             return self.config.temporary_directory
         if not self._temporary:
             self._temporary = tempfile.mkdtemp(prefix="txdicom-")
         return self._temporary
+
+
+async def _close(ports: Sequence[Any]) -> None:
+    await gatherResults([maybeDeferred(port.stopListening) for port in ports])
 
 
 def _verify(addins: Sequence[object]) -> None:
@@ -152,9 +161,8 @@ def _verify(addins: Sequence[object]) -> None:
             try:
                 verifyObject(interface, addin)
             except Invalid as error:
-                problems.append(
-                    f"add-in {_name(addin)} does not fulfil {getattr(interface, '__name__', interface)}: {' '.join(str(error).split())}"
-                )
+                what, why = getattr(interface, "__name__", interface), " ".join(str(error).split())
+                problems.append(f"add-in {_name(addin)} does not fulfil {what}: {why}")
     if problems:
         raise SettingsError(problems)
 

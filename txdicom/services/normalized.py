@@ -26,28 +26,29 @@ MAX_DATA_SET = 16 * 1024 * 1024
 class NormalizedRequest(Request):
     """A DIMSE-N request as the performer: `on_n_…`, which answers a status or a pair of a status and a data set."""
 
+    __slots__ = ("_data", "_dataset")
+
     unable: ClassVar[Status] = PROCESSING_FAILURE
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._parts: list[memoryview] = []
-        self._size = 0
+        self._data = bytearray()  # a list of slices would let a peer have 200 bytes kept for each that it sends
         self._dataset: Any = None
 
     @property
     def dataset(self) -> Any:
         """See `IRequest`."""
-        if self._dataset is None and self._parts:
-            self._dataset = read_dataset(b"".join(self._parts), self.transfer_syntax)
+        if self._dataset is None and self._data:
+            self._dataset = read_dataset(bytes(self._data), self.transfer_syntax)
         return self._dataset
 
     def write(self, data: memoryview) -> None:
         """A slice of the data set."""
-        self._size += len(data)
-        if self._size <= MAX_DATA_SET:
-            self._parts.append(data)
-        else:
-            self._parts = []
+        if self.refusal is not None:
+            return
+        self._data += data
+        if len(self._data) > MAX_DATA_SET:
+            self._data = bytearray()
             self.refusal = RESOURCE_LIMITATION.with_comment(f"a data set of over {MAX_DATA_SET} bytes")
 
     def answer_with(self, result: Any) -> None:
@@ -58,7 +59,7 @@ class NormalizedRequest(Request):
 
     def let_go(self) -> None:
         """Frees the data set."""
-        self._parts = []
+        self._data = bytearray()
 
 
 async def normalized(

@@ -36,6 +36,20 @@ class Request:
     `refusal` is set where the request is answered without its handler.
     """
 
+    __slots__ = (
+        "_answered",
+        "_coroutine",
+        "_handler",
+        "_waits_for",
+        "_watched",
+        "association",
+        "cancelled",
+        "command",
+        "context",
+        "message_id",
+        "refusal",
+    )
+
     #: answers a handler that raised, gave rubbish or took too long
     unable: ClassVar[Status]
 
@@ -56,6 +70,7 @@ class Request:
         self._handler = handler
         self._coroutine: CoroutineType[Any, Any, Any] | None = None
         self._waits_for: Deferred[Any] | None = None
+        self._watched = False
         self._answered = False
 
     @property
@@ -131,14 +146,13 @@ class Request:
     # ------------------------------------------------------------------------------------------------------------------
 
     def answer(self, status: Status, data: bytes = b"", **elements: Any) -> None:
-        """The final response."""
+        """The final response; one that the service does not allow raises, and nothing has happened then."""
         if self._answered:
             return
+        response = messages.response(self.command, status, data_set=bool(data), **elements)
         self._answered = True
         self.association.protocol.deadlines.clear(self)
-        self.association.send_response(
-            self.context.context_id, messages.response(self.command, status, data_set=bool(data), **elements), data
-        )
+        self.association.send_response(self.context.context_id, response, data)
         self.let_go()
         self.association.performed(self)
 
@@ -178,7 +192,8 @@ class Request:
             self._step(None, result)
 
     def _wait(self, deferred: Deferred[Any]) -> None:
-        if not self._answered and self._waits_for is None:
+        if not self._watched and not self._answered:
+            self._watched = True  # once: a handler that waits again and again has no more time than another
             self.association.protocol.deadlines.set(self, self.association.config.addin_timeout, self._too_late)
         self._waits_for = deferred
 
@@ -202,7 +217,9 @@ class Request:
             return
         try:
             self.answer_with(result)
-        except (TypeError, ValueError, DicomError):
+        except Exception:  # what a handler gave may be anything; it harms only its own message
+            if self._answered:
+                raise
             self._failed(Failure())
 
     def _failed(self, failure: Failure) -> None:
@@ -213,7 +230,7 @@ class Request:
             try:
                 self.answer(to_status(getattr(failure.value, "status", None)))
                 return
-            except (TypeError, ValueError, DicomError):
+            except (TypeError, ValueError, DicomError):  # the status it gave is none for an answer
                 failure = Failure()
         if not (self.cancelled and failure.check(CancelledError)):
             _log.failure(

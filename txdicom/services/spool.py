@@ -7,9 +7,10 @@ falls behind, the association is not read any further.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from zope.interface import implementer
 
@@ -30,9 +31,19 @@ BEHIND: Final = 8 * BLOCK
 CAUGHT_UP: Final = 4 * BLOCK
 #: what a slice costs beside its bytes, so that a data set in single bytes is not cheap
 _SLICE: Final = 200
+#: what may come between two looks at the limits
+_CHECK: Final = 65_536
 _IOV_MAX: Final = 1024
 
-_serial = count(1)
+
+class Flow(Protocol):
+    """The connection that a data set comes from."""
+
+    def pause_reading(self, why: str) -> None:
+        """Read no further for now."""
+
+    def resume_reading(self, why: str) -> None:
+        """Read on."""
 
 
 class Spool:
@@ -43,12 +54,14 @@ class Spool:
         self.in_memory = 0
         self._folder = folder
         self._path = ""
+        self._numbers = count(1)
+        self._prefix = secrets.token_hex(4)
 
     def new_path(self) -> str:
-        """A name for a staged file."""
+        """A name for a staged file, of the form that the sweep of the staging folder knows."""
         if not self._path:
             self._path = self._folder()
-        return os.path.join(self._path, f"received-{os.getpid()}-{next(_serial)}.part")
+        return os.path.join(self._path, f"{self._prefix}-{next(self._numbers)}.part")
 
 
 class _Append:
@@ -66,7 +79,7 @@ class _Append:
 class Received:
     """One received data set; see `IReceivedInstance`.
 
-    `wait(True)` is called when the peer has to wait for the disk, `wait(False)` when it may go on.
+    `flow` is where reading from the peer is paused while the disk is behind.
     """
 
     def __init__(
@@ -76,21 +89,23 @@ class Received:
         sop_instance: str,
         transfer_syntax: str,
         calling_ae: str,
-        wait: Callable[[bool], None],
+        flow: Flow,
     ) -> None:
         self.sop_class = sop_class
         self.sop_instance = sop_instance
         self.transfer_syntax = transfer_syntax
         self.calling_ae = calling_ae
         self.size = 0
-        self.buffers: list[Any] | None = []
+        self._slices: list[Any] = []  # in memory, the whole data set; else what the next block will have
+        self.buffers: list[Any] | None = self._slices
         self.path: str | None = None
         self.data_offset = 0
         self.error: OSError | None = None
         self._spool = spool
-        self._wait = wait
-        self._cost = 0  # of what is in `_pending` or `buffers`
-        self._pending: list[Any] = []
+        self._flow = flow
+        self._cost = 0  # of `_slices`
+        self._accounted = 0  # what the spool knows of that
+        self._checked = 0  # the cost up to which nothing is looked at
         self._outstanding = 0
         self._waiting = False
         self._fd = -1
@@ -101,25 +116,31 @@ class Received:
 
     def write(self, data: memoryview) -> None:
         """A slice of the data set."""
-        size = len(data)
-        self.size += size
-        self._cost += size + _SLICE
-        spool = self._spool
-        spool.in_memory += size + _SLICE
-        if self.buffers is not None:
-            self.buffers.append(data)
-            if self._cost > IN_MEMORY or spool.in_memory > ALL_IN_MEMORY:
-                self._to_file()
-        elif self.error is None:
-            self._pending.append(data)
+        self._slices.append(data)
+        self._cost = cost = self._cost + len(data) + _SLICE
+        if cost > self._checked:
+            self._check()
+
+    def _check(self) -> None:
+        """From time to time, for each slice is too often: is it too much for memory, or enough for a block?"""
+        self._account()
+        if self.error is not None:
+            self._forget()
+        elif self.buffers is None:
             if self._cost >= BLOCK:
                 self._flush()
-        else:
-            self._forget()
+        elif self._cost > IN_MEMORY or self._spool.in_memory > ALL_IN_MEMORY:
+            self._to_file()
+        self._checked = self._cost + _CHECK
+
+    def _account(self) -> None:
+        self._spool.in_memory += self._cost - self._accounted
+        self._accounted = self._cost
 
     def finish(self, complete: Callable[[], None]) -> None:
         """The data set is complete; `complete` is called when all of it is where it is to be."""
         if self.buffers is not None:
+            self.size = self._cost - _SLICE * len(self.buffers)
             complete()
             return
         self._complete = complete
@@ -129,23 +150,30 @@ class Received:
 
     def _to_file(self) -> None:
         assert self.buffers is not None
-        self.path = self._spool.new_path()
+        try:
+            self.path = self._spool.new_path()
+        except OSError as error:
+            self.error = error
+            self._forget()
+            return
         meta = file_meta(self.sop_class, self.sop_instance, self.transfer_syntax, source_ae=self.calling_ae)
         self.data_offset = len(meta)
-        self._pending = [meta, *self.buffers]
         self.buffers = None
-        self._flush()
+        self._flush(meta)
 
-    def _flush(self) -> None:
-        if not self._pending:
+    def _flush(self, meta: bytes = b"") -> None:
+        """Hands what has come to the writer thread."""
+        slices, self._slices = self._slices, []
+        if not slices:
             return
-        append = _Append(self, self._pending, self._cost)
+        self._account()
+        append = _Append(self, [meta, *slices] if meta else slices, self._cost)
+        self.size += self._cost - _SLICE * len(slices)
         self._outstanding += self._cost
-        self._pending = []
-        self._cost = 0
+        self._cost = self._accounted = self._checked = 0
         if self._outstanding > BEHIND and not self._waiting:
             self._waiting = True
-            self._wait(True)
+            self._flow.pause_reading("spool")
         self._spool.writer.submit(_append, append, _appended)
 
     def appended(self, size: int) -> None:
@@ -154,11 +182,11 @@ class Received:
         self._spool.in_memory -= size
         if self._waiting and self._outstanding <= CAUGHT_UP:
             self._waiting = False
-            self._wait(False)
+            self._flow.resume_reading("spool")
         if self._released:
             if not self._outstanding:
                 self._remove()
-        elif not self._outstanding and not self._pending and self._complete is not None:
+        elif not self._outstanding and not self._slices and self._complete is not None:
             self._done()
 
     def _done(self) -> None:
@@ -167,9 +195,11 @@ class Received:
         complete()
 
     def _forget(self) -> None:
-        self._spool.in_memory -= self._cost
-        self._cost = 0
-        self._pending = []
+        self._spool.in_memory -= self._accounted
+        self._cost = self._accounted = 0
+        self._slices = []
+        if self.buffers is not None:
+            self.buffers = self._slices
 
     # -- in the writer thread ------------------------------------------------------------------------------------------
 

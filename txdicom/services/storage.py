@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from txdicom.dimse import requests
+from txdicom.dimse.assembler import DISCARD
 from txdicom.dimse.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Status
 from txdicom.net.invocation import SingleResponse
 from txdicom.services.request import Request
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 class StoreRequest(Request):
     """C-STORE as the SCP: the data set is received into `received`, then `on_c_store` is called."""
+
+    __slots__ = ("_dataset", "received", "write")
 
     unable: ClassVar[Status] = CANNOT_UNDERSTAND
 
@@ -45,9 +48,11 @@ class StoreRequest(Request):
                 command.affected_sop_instance or "",
                 context.transfer_syntax,
                 association.calling_ae,
-                self._hold,
+                association.protocol,
             )
             self.write = self.received.write  # type: ignore[method-assign]  # one call less for each slice
+        else:
+            self.write = DISCARD.write  # type: ignore[method-assign]
 
     @property
     def dataset(self) -> Any:
@@ -74,12 +79,6 @@ class StoreRequest(Request):
         if self.received is not None and self.received.error is not None:
             self.refusal = OUT_OF_RESOURCES.with_comment(self.received.error.strerror or "")
         self.association.arrived(self)
-
-    def _hold(self, wait: bool) -> None:
-        if wait:
-            self.association.protocol.pause_reading("spool")
-        else:
-            self.association.protocol.resume_reading("spool")
 
 
 def store(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class EchoRequest(Request):
     """C-ECHO as the SCP: `on_c_echo`."""
 
+    __slots__ = ()
+
     unable: ClassVar[Status] = PROCESSING_FAILURE
 
 

@@ -30,6 +30,7 @@ class WriterThread:
     def __init__(self, call_from_thread: Callable[..., None], name: str = "txdicom-writer") -> None:
         self._call = call_from_thread
         self._queue: SimpleQueue[tuple[Handler, Any, Done] | None] = SimpleQueue()
+        self._stopped = False
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -41,10 +42,15 @@ class WriterThread:
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
+        self._stopped = True
 
     def submit(self, handler: Handler, item: Any, done: Done) -> None:
-        """See `IWriter`."""
-        self._queue.put((handler, item, done))
+        """See `IWriter`. After `stop` it is done at once: what is left then is to clean up."""
+        if self._stopped:
+            self._handle(handler, [item])
+            done(item)
+        else:
+            self._queue.put((handler, item, done))
 
     def _run(self) -> None:
         get, empty = self._queue.get, self._queue.empty
@@ -63,12 +69,16 @@ class WriterThread:
                     groups.setdefault(handler, []).append(item)
                     finished.append((done, item))
             for handler, items in groups.items():
-                try:
-                    handler(items)
-                except Exception:  # noqa: BLE001 (the thread outlives a handler's mistake; its items tell of it)
-                    _log.failure("a handler of the writer thread failed")
+                self._handle(handler, items)
             if finished:
                 self._call(_finish, finished)
+
+    @staticmethod
+    def _handle(handler: Handler, items: list[Any]) -> None:
+        try:
+            handler(items)
+        except Exception:  # noqa: BLE001 (the thread outlives a handler's mistake; its items tell of it)
+            _log.failure("a handler of the writer thread failed")
 
 
 def _finish(finished: list[tuple[Done, Any]]) -> None:

@@ -14,13 +14,14 @@ from txdicom.errors import LocalProtocolError, RemoteProtocolError
 from txdicom.pdu.decoder import Decoder
 from txdicom.pdu.encode import encode
 from txdicom.pdu.limits import DEFAULT, Limits
-from txdicom.pdu.types import Abort, AssociateAC, AssociateRJ, AssociateRQ, ReleaseRP, ReleaseRQ
+from txdicom.pdu.types import Abort, AssociateAC, AssociateRJ, AssociateRQ, PDataTF, ReleaseRP, ReleaseRQ
 from txdicom.ul import rejections
-from txdicom.ul.states import TABLE, Action, Event, State
+from txdicom.ul.states import LOOKUP, Action, Event, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from txdicom.pdu.decoder import Deliver
     from txdicom.pdu.types import PDU
 
 #: A-ABORT source (PS3.8 Table 9-26)
@@ -30,6 +31,10 @@ UNEXPECTED_PDU: Final = 2
 
 _RELEASE_RQ: Final = encode(ReleaseRQ())
 _RELEASE_RP: Final = encode(ReleaseRP())
+#: stands for one that comes in, of which no value is ever made
+_PDATA: Final = PDataTF(())
+#: where the service user can abort what it cannot read
+_INDICATES_DATA: Final = (State.STA6, State.STA7)
 
 
 class Driver(Protocol):
@@ -60,8 +65,9 @@ class ServiceUser(Protocol):
     def associate_confirmation(self, answer: AssociateAC | AssociateRJ) -> None:
         """A-ASSOCIATE confirmation, positive or negative."""
 
-    def pdv(self, context_id: int, control: int, data: memoryview, end: bool) -> None:
-        """P-DATA indication: a slice of a PDV. May raise RemoteProtocolError; the association is then aborted."""
+    @property
+    def pdv(self) -> Deliver:
+        """P-DATA indication: what takes a slice of a PDV. It may raise RemoteProtocolError, which aborts."""
 
     def release_indication(self) -> None:
         """A-RELEASE indication: answer by `respond_release`."""
@@ -70,7 +76,10 @@ class ServiceUser(Protocol):
         """A-RELEASE confirmation: the association has ended in order."""
 
     def abort_indication(self, source: int, reason: int, message: str) -> None:
-        """A-ABORT (source 0) or A-P-ABORT (source 2) indication; `message` says what happened."""
+        """A-ABORT (source 0) or A-P-ABORT (source 2) indication; `message` says what happened.
+
+        Called too, as for an A-P-ABORT, where this side ends the connection and Table 9-10 asks for no indication.
+        """
 
     def deviation(self, sentence: str) -> None:
         """The peer broke a rule harmlessly."""
@@ -79,16 +88,20 @@ class ServiceUser(Protocol):
 class UpperLayer:
     """One connection's walk through Table 9-10."""
 
-    __slots__ = ("_decoder", "_deliver", "_driver", "_request", "_requestor", "_user", "state")
+    __slots__ = ("_decoder", "_driver", "_request", "_requestor", "_user", "state")
 
     def __init__(self, driver: Driver, user: ServiceUser, *, requestor: bool, limits: Limits = DEFAULT) -> None:
         self._driver = driver
         self._user = user
         self._requestor = requestor
         self._decoder = Decoder(self, limits)
-        self._request: AssociateRQ | None = None
-        self._deliver = False  # whether the P-DATA-TF that is coming in goes to the user
+        self._request = b""
         self.state = State.STA1
+
+    @property
+    def amid_pdu(self) -> bool:
+        """Whether part of a PDU has come, its header perhaps, and the rest has not."""
+        return not self._decoder.idle
 
     # -- from the transport ------------------------------------------------------------------------------------------
 
@@ -100,10 +113,10 @@ class UpperLayer:
         """The next bytes from the peer. What cannot be read or may not come now ends in an A-ABORT (Evt19)."""
         try:
             self._decoder.feed(data)
-        except RemoteProtocolError as error:
-            self._deliver = False
-            self._decoder.stop()
-            if self.state != State.STA1:
+        except RemoteProtocolError as error:  # the decoder has stopped
+            if error.source == SERVICE_USER and self.state in _INDICATES_DATA:
+                self._on(Event.EVT15, error)  # what the DIMSE service user cannot read
+            elif self.state is not State.STA1:
                 self._on(Event.EVT19, error)
 
     def closed(self, message: str = "the connection was closed") -> None:
@@ -119,26 +132,27 @@ class UpperLayer:
     # -- request and response primitives of the service user ---------------------------------------------------------
 
     def associate(self, rq: AssociateRQ) -> None:
-        """A-ASSOCIATE request (Evt1)."""
-        self._request = rq
-        self._on(Event.EVT1, None)
+        """A-ASSOCIATE request (Evt1), of the requestor only."""
+        if not self._requestor:
+            raise LocalProtocolError("an acceptor cannot ask for an association")
+        self._on(Event.EVT1, encode(rq))  # encoded first, here and below: what cannot be sent changes no state
 
     def accept(self, ac: AssociateAC) -> None:
         """A-ASSOCIATE response, accepting (Evt7)."""
-        self._on(Event.EVT7, ac)
+        self._on(Event.EVT7, encode(ac))
 
     def reject(self, rj: AssociateRJ) -> None:
         """A-ASSOCIATE response, rejecting (Evt8)."""
-        self._on(Event.EVT8, rj)
+        self._on(Event.EVT8, encode(rj))
 
     def check_may_send(self) -> None:
         """Raises LocalProtocolError unless a P-DATA request is valid in this state (Evt9)."""
-        if self.state != State.STA6:
+        if self.state is not State.STA6:
             _entry(Event.EVT9, self.state)
 
     def send_data(self, pdus: bytes) -> None:
         """P-DATA request (Evt9): `pdus` is one or more whole P-DATA-TF PDUs within the peer's maximum length."""
-        if self.state != State.STA6:
+        if self.state is not State.STA6:
             _entry(Event.EVT9, self.state)
         self._driver.send(pdus)  # DT-1 and AR-7: the state stays as it is
 
@@ -156,18 +170,13 @@ class UpperLayer:
 
     # -- from the decoder --------------------------------------------------------------------------------------------
 
-    def pdata(self, length: int) -> None:
+    def pdata(self, length: int) -> Deliver:
         """A P-DATA-TF begins (Evt10): the one look-up a PDU."""
-        if self.state == State.STA6:
-            self._deliver = True  # DT-2
-        else:
-            self._deliver = False
-            self._on(Event.EVT10, None)
-
-    def pdv(self, context_id: int, control: int, data: memoryview, end: bool) -> None:
-        """A slice of a PDV."""
-        if self._deliver:
-            self._user.pdv(context_id, control, data, end)
+        if self.state is not State.STA6:  # there it is DT-2, which changes nothing
+            self._on(Event.EVT10, _PDATA)
+            if self.state is not State.STA7:
+                return _ignore_pdv
+        return self._user.pdv
 
     def pdu(self, pdu: PDU) -> None:
         """A whole PDU but P-DATA-TF."""
@@ -184,12 +193,12 @@ class UpperLayer:
         self.state = state
         _ACTIONS[action](self, argument)
 
-    def _ae_1(self, _: object) -> None:
+    def _ae_1(self, rq: bytes) -> None:
+        self._request = rq
         self._driver.connect()
 
     def _ae_2(self, _: object) -> None:
-        assert self._request is not None
-        self._driver.send(encode(self._request))
+        self._driver.send(self._request)
 
     def _ae_3(self, ac: AssociateAC) -> None:
         self._user.associate_confirmation(ac)
@@ -211,15 +220,12 @@ class UpperLayer:
             self._driver.start_artim()
             self._user.abort_indication(SERVICE_PROVIDER, 0, f"rejected: protocol version {rq.protocol_version:04X}H")
 
-    def _ae_7(self, ac: AssociateAC) -> None:
-        self._driver.send(encode(ac))
+    def _ae_7(self, ac: bytes) -> None:
+        self._driver.send(ac)
 
-    def _ae_8(self, rj: AssociateRJ) -> None:
-        self._driver.send(encode(rj))
+    def _ae_8(self, rj: bytes) -> None:
+        self._driver.send(rj)
         self._driver.start_artim()
-
-    def _deliver_data(self, _: object) -> None:  # DT-2, AR-6
-        self._deliver = True
 
     def _ar_1(self, _: object) -> None:
         self._driver.send(_RELEASE_RQ)
@@ -246,11 +252,11 @@ class UpperLayer:
         self._user.release_confirmation()
 
     def _aa_1(self, argument: object) -> None:
-        self._deliver = False
+        self._decoder.skip()
         self._driver.send(encode(Abort(SERVICE_USER, 0)))
         self._driver.start_artim()
         if argument is not None:  # not our user's wish: it has to hear of it
-            self._user.abort_indication(SERVICE_USER, 0, _what(argument))
+            self._user.abort_indication(SERVICE_PROVIDER, _reason(argument), _what(argument))
 
     def _aa_2(self, argument: object) -> None:
         self._driver.stop_artim()
@@ -261,29 +267,31 @@ class UpperLayer:
         self._user.abort_indication(abort.source, abort.reason, rejections.describe_abort(abort.source, abort.reason))
 
     def _aa_4(self, message: str) -> None:
-        self._deliver = False
         self._user.abort_indication(SERVICE_PROVIDER, 0, message)
 
     def _stop_artim(self, _: object) -> None:  # AA-5, AR-5
         self._driver.stop_artim()
 
-    def _ignore(self, _: object) -> None:  # AA-6
+    def _nothing(self, _: object) -> None:  # DT-2, AR-6: `pdata` delivers; AA-6: the PDU is ignored
         pass
 
     def _aa_7(self, argument: object) -> None:
         self._driver.send(encode(Abort(SERVICE_PROVIDER, _reason(argument))))
 
     def _aa_8(self, argument: object) -> None:
-        self._deliver = False
+        self._decoder.skip()
         reason = _reason(argument)
         self._driver.send(encode(Abort(SERVICE_PROVIDER, reason)))
         self._driver.start_artim()
         self._user.abort_indication(SERVICE_PROVIDER, reason, _what(argument))
 
     def _end(self, *, at_once: bool) -> None:
-        self._deliver = False
         self._decoder.stop()
         self._driver.close(at_once=at_once)
+
+
+def _ignore_pdv(context_id: int, control: int, data: memoryview, end: bool) -> None:
+    """Takes the P-DATA-TF of a state in which none is indicated."""
 
 
 def _reason(argument: object) -> int:
@@ -293,14 +301,14 @@ def _reason(argument: object) -> int:
 def _what(argument: object) -> str:
     if isinstance(argument, RemoteProtocolError):
         return str(argument)
-    return f"unexpected PDU: {type(argument).__name__ if argument is not None else 'P-DATA-TF'}"
+    return f"unexpected PDU: {type(argument).__name__}"
 
 
 def _entry(event: Event, state: State) -> tuple[Action, State]:
-    try:
-        return _LOOKUP[event, state]
-    except KeyError:
-        raise LocalProtocolError(f"{event.name} ({event.text}) is not valid in {state.name} ({state.text})") from None
+    entry = LOOKUP[event][state]
+    if entry is None:
+        raise LocalProtocolError(f"{event.name} ({event.text}) is not valid in {state.name} ({state.text})")
+    return entry
 
 
 _EVENT_OF: Final[dict[type, Event]] = {
@@ -311,10 +319,6 @@ _EVENT_OF: Final[dict[type, Event]] = {
     ReleaseRP: Event.EVT13,
     Abort: Event.EVT16,
 }
-#: of two possible next states (AE-6, AR-8) the first; the action sets the other
-_LOOKUP: Final = {
-    key: (action, state if isinstance(state, State) else state[0]) for key, (action, state) in TABLE.items()
-}
 _ACTIONS: Final[dict[Action, Callable[[UpperLayer, Any], None]]] = {
     Action.AE_1: UpperLayer._ae_1,
     Action.AE_2: UpperLayer._ae_2,
@@ -324,13 +328,13 @@ _ACTIONS: Final[dict[Action, Callable[[UpperLayer, Any], None]]] = {
     Action.AE_6: UpperLayer._ae_6,
     Action.AE_7: UpperLayer._ae_7,
     Action.AE_8: UpperLayer._ae_8,
-    Action.DT_2: UpperLayer._deliver_data,
+    Action.DT_2: UpperLayer._nothing,
     Action.AR_1: UpperLayer._ar_1,
     Action.AR_2: UpperLayer._ar_2,
     Action.AR_3: UpperLayer._ar_3,
     Action.AR_4: UpperLayer._ar_4,
     Action.AR_5: UpperLayer._stop_artim,
-    Action.AR_6: UpperLayer._deliver_data,
+    Action.AR_6: UpperLayer._nothing,
     Action.AR_8: UpperLayer._ar_8,
     Action.AR_9: UpperLayer._ar_9,
     Action.AR_10: UpperLayer._ar_10,
@@ -339,7 +343,7 @@ _ACTIONS: Final[dict[Action, Callable[[UpperLayer, Any], None]]] = {
     Action.AA_3: UpperLayer._aa_3,
     Action.AA_4: UpperLayer._aa_4,
     Action.AA_5: UpperLayer._stop_artim,
-    Action.AA_6: UpperLayer._ignore,
+    Action.AA_6: UpperLayer._nothing,
     Action.AA_7: UpperLayer._aa_7,
     Action.AA_8: UpperLayer._aa_8,
 }

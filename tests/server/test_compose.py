@@ -1,0 +1,194 @@
+"""From the command line to a server that is ready to start."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from txdicom.errors import SettingsError
+from txdicom.server import compose
+from txdicom.server.compose import (
+    SHIPPED,
+    Prepared,
+    early_and_late,
+    folder_problems,
+    make_entity,
+    open_ports,
+    prepare,
+)
+from txdicom.server.settings import parse_overrides, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LOCAL = "tcp:0:interface=127.0.0.1"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def ready(base: Path) -> Iterator[Callable[..., Prepared]]:
+    """`prepare`, whose folders are let go at the end of the test."""
+    done: list[Prepared] = []
+
+    def run(*set_options: str, listen: tuple[str, ...] = (), title: str | None = None) -> Prepared:
+        for one in done:
+            one.folder.release()
+        done.append(prepare(str(base), title, set_options, listen, {}))
+        return done[-1]
+
+    yield run
+    for one in done:
+        one.folder.release()
+
+
+def test_the_first_start_makes_a_server_that_explains_itself(ready: Callable[..., Prepared], base: Path) -> None:
+    prepared = ready("archive.flush=false")
+    assert prepared.folder.path == str(base / "TXDICOM")
+    assert tomllib.loads((base / "TXDICOM" / "server.toml").read_text())["server"] == {"ae_title": "TXDICOM"}
+    assert prepared.settings.archive.flush is False
+    assert prepared.warnings == []
+    assert len(prepared.made) == 1
+    assert ready().settings.archive.flush is True
+    assert ready().made == []
+
+
+def test_a_folder_that_has_only_an_ae_table_gets_settings(ready: Callable[..., Prepared], base: Path) -> None:
+    folder = base / "HERE"
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    (folder / "aetitles.toml").write_text('[NULLSCP]\nhost = "127.0.0.1"\nport = 5\n')
+    prepared = ready(title="HERE")
+    assert set(prepared.ae_table) == {"NULLSCP"}
+    assert tomllib.loads((folder / "server.toml").read_text())["server"] == {"ae_title": "HERE"}
+    assert any("was open to other users (mode 755)" in sentence for sentence in prepared.made)
+
+
+def test_made_within_reach_of_others_it_lets_in_only_who_is_known(ready: Callable[..., Prepared], base: Path) -> None:
+    prepared = ready(listen=("tcp:11112",))
+    assert prepared.settings.server.allow_anonymous is False
+    assert prepared.warnings[0].startswith("nobody is let in: ")
+    text = (base / "TXDICOM" / "server.toml").read_text()
+    assert "other computers could reach the server when it was made" in text
+    # the file keeps it, whatever later runs listen on
+    assert ready(listen=(LOCAL,)).settings.server.allow_anonymous is False
+    (base / "TXDICOM" / "aetitles.toml").write_text("[CALLER]\n")
+    assert ready().warnings == []
+    assert ready("server.allow_anonymous=true").settings.server.allow_anonymous is True
+
+
+def test_an_open_server_is_told_about(ready: Callable[..., Prepared]) -> None:
+    ready()
+    assert ready(listen=("tcp:11112",)).warnings[0].startswith("whoever can reach this server is let in: ")
+    assert ready("server.listen=[]").warnings == ["no association can be opened: server.listen is empty"]
+
+
+def test_folders_follow_from_the_servers(ready: Callable[..., Prepared], base: Path) -> None:
+    folder = str(base / "TXDICOM")
+
+    def folders(*set_options: str) -> tuple[str, str]:
+        settings = ready(*set_options).settings
+        return settings.archive.store, settings.server.temporary_directory
+
+    assert folders() == (f"{folder}/store", f"{folder}/store/.incoming")
+    assert folders("archive.store=elsewhere") == (f"{folder}/elsewhere", f"{folder}/elsewhere/.incoming")
+    assert folders(f"archive.store={base}/x") == (f"{base}/x", f"{base}/x/.incoming")
+    assert folders("server.temporary_directory=in") == (f"{folder}/store", f"{folder}/in")
+
+
+def test_folders_that_cannot_be_used(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, how: not str(path).endswith("locked"))
+    with pytest.raises(SettingsError) as raised:
+        prepare(
+            str(base),
+            None,
+            [f"archive.store={tmp_path}/file/x", f"server.temporary_directory={tmp_path}/locked"],
+            (),
+            {},
+        )
+    assert raised.value.problems == (
+        f"--set archive.store: {tmp_path}/file is not a folder",
+        f"--set server.temporary_directory: you may not write to {tmp_path}/locked",
+    )
+    assert not base.exists()
+
+
+def test_a_temporary_directory_on_another_file_system(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "_device", lambda path: path == "/nowhere")
+    overrides = parse_overrides(["server.temporary_directory=/nowhere"], (), [])
+    settings = read_settings("", overrides, ae_title="TXDICOM", addins=tuple(SHIPPED))
+    store = str(base / "store")
+    assert folder_problems(settings, str(base)) == [
+        f"--set server.temporary_directory: /nowhere is not on the file system of the store {store}; leave it empty"
+    ]
+
+
+def test_nothing_is_made_where_something_is_wrong(base: Path) -> None:
+    with pytest.raises(SettingsError) as raised:
+        prepare(str(base), None, ["x", "server.max_clients=y", "tls.key=z"], ["foo"], {})
+    assert len(raised.value.problems) == 4
+    assert not base.exists()
+
+
+def test_mistakes_of_both_files_and_the_command_line_come_together(ready: Callable[..., Prepared], base: Path) -> None:
+    ready()
+    (base / "TXDICOM" / "server.toml").write_text("[server]\nx = 1\n")
+    (base / "TXDICOM" / "aetitles.toml").write_text("[A]\nport = 'x'\n")
+    with pytest.raises(SettingsError) as raised:
+        prepare(str(base), None, ["archive.y=1"], (), {})
+    assert [problem.rpartition(":")[0].split(" ")[0] for problem in raised.value.problems] == [
+        "server.toml:2:",
+        "--set",
+        "aetitles.toml:2:",
+    ]
+
+
+def test_which_add_ins_take_part(ready: Callable[..., Prepared]) -> None:
+    entity = make_entity(ready(), reactor)
+    assert [addin.name for addin in entity.addins] == ["verification", "storage"]  # type: ignore[attr-defined]
+    entity = make_entity(ready("addins.enabled=verification"), reactor)
+    assert [addin.name for addin in entity.addins] == ["verification"]  # type: ignore[attr-defined]
+    assert entity.ae_title == "TXDICOM"
+
+
+async def test_every_port_that_cannot_be_opened_is_told(ready: Callable[..., Prepared]) -> None:
+    entity = make_entity(ready(), reactor)
+    open_ports(entity, [LOCAL])
+    taken = entity.ports[0].getHost().port  # type: ignore[attr-defined]
+    other = make_entity(ready(), reactor)
+    with pytest.raises(SettingsError) as raised:
+        open_ports(other, [LOCAL, f"tcp:{taken}:interface=127.0.0.1", "tcp:0:interface=192.0.2.1"])
+    first, second = raised.value.problems
+    assert first.startswith(f"cannot listen on tcp:{taken}:interface=127.0.0.1: Address already in use")
+    assert second.startswith("cannot listen on tcp:0:interface=192.0.2.1: Cannot assign requested address")
+    await entity.stop()
+    await other.stop()
+
+
+def test_an_endpoint_that_takes_its_time() -> None:
+    class Slow:
+        def bind(self, endpoint: str) -> Any:
+            async def run() -> None:
+                await Deferred()
+
+            return run()
+
+    with pytest.raises(SettingsError, match="cannot listen on slow:1: it is not open at once"):
+        open_ports(Slow(), ["slow:1"])  # type: ignore[arg-type]
+
+
+def test_what_is_opened_when() -> None:
+    endpoints = ["tcp:1", "unix:/a", "tcp6:2"]
+    assert early_and_late(endpoints, daemon=False) == (endpoints, [])
+    assert early_and_late(endpoints, daemon=True) == (["tcp:1", "tcp6:2"], ["unix:/a"])

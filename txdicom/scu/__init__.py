@@ -1,0 +1,25 @@
+"""The client framework: an association with a peer, and what can be asked for on it (SCU)."""
+
+from txdicom.scu.association import Association, connect, contexts_for
+from txdicom.scu.contexts import Context
+from txdicom.scu.files import Instance, Selection, Unsendable, select
+from txdicom.scu.peer import Peer
+from txdicom.scu.results import Results
+from txdicom.scu.sender import StoreResult
+from txdicom.scu.store import Progress, StoreScu
+
+__all__ = [
+    "Association",
+    "Context",
+    "Instance",
+    "Peer",
+    "Progress",
+    "Results",
+    "Selection",
+    "StoreResult",
+    "StoreScu",
+    "Unsendable",
+    "connect",
+    "contexts_for",
+    "select",
+]

@@ -1,0 +1,1 @@
+"""A deployed server: its folder, its settings, its start and stop as a service of `twistd dicomserver`."""
