@@ -78,6 +78,10 @@ class NotConfigured(DicomError):
     """Raised by an add-in's `load` to opt out; the reason is logged."""
 
 
+class AddinError(DicomError):
+    """An add-in that could not be loaded; the message names it."""
+
+
 class SettingsError(DicomError):
     """Settings that cannot be used; `problems` has a sentence for every mistake."""
 

@@ -39,7 +39,7 @@ DEFLATED: Final = frozenset({DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.
 #: stands for every storage SOP class where an add-in declares its presentation contexts
 ANY_STORAGE: Final = "any-storage"
 
-_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
+_UID: Final = re.compile(r"[0-9]++(?:\.[0-9]++)*+", re.ASCII)
 _STRICT_UID: Final = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*", re.ASCII)
 _NOT_STORED: Final = ("MediaStorageDirectoryStorage",)
 

@@ -247,6 +247,23 @@ def test_without_flush_nothing_waits_for_the_disk(make_store, files):
     assert not {"fsync", "fsync_folder", "start_writing"} & set(files.names())
 
 
+@pytest.mark.parametrize("count", [1, 8])
+def test_the_usual_instance_costs_five_system_calls(make_store, count):
+    calls = []
+
+    class Counted(FileOperations):
+        def __getattribute__(self, name):
+            calls.append(name)
+            return super().__getattribute__(name)
+
+    store = make_store(flush=False, files=Counted())
+    store.commit([arrival("1.2.3")])
+    calls.clear()
+    store.commit([arrival(f"1.2.4.{number}") for number in range(count)])
+    # in the order in which a group is taken
+    assert calls == ["exists", "create", "write", "close"] * count + ["rename"] * count
+
+
 def test_a_new_store_is_flushed_upwards(tmp_path, files):
     store = Store(str(tmp_path / "a" / "b"), files=files)
     store.open()

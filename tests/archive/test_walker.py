@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.archive.builders import CT, data_set, explicit, implicit, uid
+from txdicom.archive import walker
 from txdicom.archive.identity import Identity, identify, identify_file
-from txdicom.archive.walker import FIRST_READ, MAX_DEPTH, MAX_HEADER, BadDataSet, NeedMore, scan
+from txdicom.archive.walker import FIRST_READ, MAX_DEPTH, MAX_HEADER, BadDataSet, NeedMore, scan, trace
 from txdicom.uids import (
     DEFLATED,
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -195,6 +196,75 @@ def test_tags_out_of_order_and_absent_ones():
 def test_padding_around_uids_is_stripped():
     data = explicit(CLASS, b"UI", b" 1.2\0\0") + explicit(INSTANCE, b"UI", b"1.2.3 ")
     assert found(data)[:2] == ("1.2", "1.2.3")
+
+
+# --- what is remembered of elements -----------------------------------------------------------------------------------
+
+
+def test_what_one_search_passes_over_another_may_want():
+    data = HEAD + explicit(0x00100020, b"LO", b"ID") + TAIL
+    for _ in range(2):
+        assert scan(data, EXPLICIT_VR_LITTLE_ENDIAN, WANTED, complete=True)[STUDY] == b"1.4\0"
+        both = scan(data, EXPLICIT_VR_LITTLE_ENDIAN, frozenset({INSTANCE, 0x00100020}), complete=True)
+        assert both == {INSTANCE: b"1.2.3\0", 0x00100020: b"ID"}
+        assert scan(data, EXPLICIT_VR_LITTLE_ENDIAN, frozenset({CLASS}), complete=True) == {CLASS: uid(CT)}
+
+
+def test_the_same_bytes_in_another_encoding_are_another_element():
+    # "LT" and a length of 4 are a length of 0x4544C without VR
+    data = HEAD + explicit(0x00100020, b"LT", b"1234") + TAIL
+    assert found(data) == WHOLE
+    head = implicit(CLASS, uid(CT)) + implicit(INSTANCE, uid("1.2.3"))
+    length = int.from_bytes(b"LT\4\0", "little")
+    assert found(head + implicit(0x00100020, bytes(length)) + IMPLICIT_TAIL, IMPLICIT_VR_LITTLE_ENDIAN) == WHOLE
+
+
+def test_a_value_that_goes_past_the_prefix_does_so_again():
+    data = HEAD + explicit(0x00100020, b"LO", bytes(200)) + TAIL
+    assert found(data) == WHOLE
+    for _ in range(2):
+        with pytest.raises(NeedMore) as need:
+            scan(data[: len(HEAD) + 50], EXPLICIT_VR_LITTLE_ENDIAN, WANTED, complete=False)
+        assert need.value.at_least == len(HEAD) + 216
+        with pytest.raises(BadDataSet):
+            scan(data[: len(HEAD) + 50], EXPLICIT_VR_LITTLE_ENDIAN, WANTED, complete=True)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(walker, "_STEPS", 5)
+    wanted = WANTED | {0x00080001}
+    for length in range(0, 40, 2):
+        assert scan(HEAD + explicit(0x00100020, b"LO", bytes(length)) + TAIL, "", wanted, complete=True)[STUDY]
+    steps = walker._search(walker._EXPLICIT_LITTLE, wanted).steps
+    assert 0 < len(steps) <= 5
+
+
+# --- what a walk depends on -------------------------------------------------------------------------------------------
+
+
+def test_a_trace_has_all_that_matters(bundled):
+    rng = random.Random(7)
+    traced = 0
+    for one in bundled:
+        if one.transfer_syntax in DEFLATED or (found_by := trace(one.data[:4096], one.transfer_syntax, WANTED)) is None:
+            continue
+        traced += 1
+        places, reads = found_by
+        matters = {offset + index for offset, size in reads for index in range(size)}
+        assert not matters & {index for start, end in places.values() for index in range(start, end)}
+        end = max(matters) + 1
+        # whatever stands elsewhere, the same walk is taken
+        other = bytearray(rng.randbytes(end + 8))
+        for index in matters:
+            other[index] = one.data[index]
+        values = scan(bytes(other), one.transfer_syntax, WANTED, complete=False)
+        assert values == {tag: bytes(other[start:stop]) for tag, (start, stop) in places.items()}, one.name
+    assert traced > 80
+
+
+def test_no_trace_of_what_is_not_walked_to_its_end():
+    for data in (HEAD + TAIL, *BROKEN.values()):
+        assert trace(data, EXPLICIT_VR_LITTLE_ENDIAN, WANTED) is None
 
 
 # --- what cannot be walked --------------------------------------------------------------------------------------------

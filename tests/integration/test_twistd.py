@@ -357,7 +357,7 @@ def test_a_start_that_fails_late(workplace: Workplace, listen: str) -> None:
     )
     workplace.base = base
     assert run.returncode == 1
-    assert f"error   the server TXDICOM cannot start: the store {other} is in use" in run.stdout
+    assert f"error   the server TXDICOM cannot start: add-in storage cannot be loaded: the store {other} is in use" in run.stdout
     assert "Traceback" not in run.stdout + run.stderr
     assert run.stdout.endswith("stopped\n")
     assert not (workplace.folder / "twistd.pid").exists()

@@ -27,7 +27,7 @@ class Sample:
 
     @property
     def name(self) -> str:
-        return str(self.path.relative_to(FOLDER))
+        return name_of(self.path)
 
 
 @functools.cache
@@ -74,3 +74,8 @@ def groups() -> tuple[tuple[Sample, ...], ...]:
 def by_name(name: str) -> Sample:
     """The file with this name below pydicom's data folder."""
     return next(sample for sample in samples() if sample.name == name)
+
+
+def name_of(path: Path) -> str:
+    """What a file is called below pydicom's data folder."""
+    return str(path.relative_to(FOLDER))

@@ -114,25 +114,21 @@ class Background:
 class Server(Background):
     """`twistd -n dicomserver` on a free port, everything under `base`; a further one on the same base goes on there.
 
-    `settings` are those of `--set`: `{"archive.flush": "false"}`.
+    `settings` are those of `--set`: `{"archive.flush": "false"}`; `through` is a program that starts it.
     """
 
-    def __init__(self, base: Path, settings: Mapping[str, str] | None = None, *, port: int = 0) -> None:
+    def __init__(self, base: Path, settings: Mapping[str, str] | None = None, *, through: Sequence[str] = ()) -> None:
         base.mkdir(parents=True, exist_ok=True)
         self.folder = base / AE_TITLE
         self.store = Path((settings or {}).get("archive.store", self.folder / "store"))
-        self._port = port
+        self._port = 0
         self._begin = 0
         log = base / "log"
         if log.exists():
             self._begin = log.stat().st_size
         options = [word for name, value in (settings or {}).items() for word in ("--set", f"{name}={value}")]
-        endpoint = f"tcp:{port}:interface={HOST}"
-        super().__init__(
-            [*TWISTD, "-n", "--pidfile=", "dicomserver", "--base", base, "--ae-title", AE_TITLE, "--listen", endpoint]
-            + options,
-            log,
-        )
+        options += ["--base", str(base), "--ae-title", AE_TITLE, "--listen", f"tcp:0:interface={HOST}"]
+        super().__init__([*through, *TWISTD, "-n", "--pidfile=", "dicomserver", *options], log)
 
     def output(self) -> str:
         with self.log.open("rb") as log:

@@ -1,7 +1,7 @@
 """A pynetdicom SCU in a process of its own: `pynetdicom_store.py CALLED_AE`, jobs on standard input.
 
-The jobs are a JSON list of `{"port": …, "files": [[path, transfer syntax or ""], …]}`, each on one association. For each
-file it prints a JSON line `[path, status, error]`: `status` is null where it was not sent, `error` then says why.
+The jobs are a JSON list of `{"port": …, "files": [[path, transfer syntax or ""], …]}`, each on one association. For
+each file it prints a JSON line `[path, status, error]`: `status` is null where it was not sent, `error` then says why.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def send(called_ae: str, port: int, files: list[list[str]]) -> None:
             status = association.send_c_store(path).get("Status")
         except Exception as failure:
             error = f"{type(failure).__name__}: {failure}"
-        print(json.dumps([path, status, error]), flush=True)
+        sys.stdout.write(json.dumps([path, status, error]) + "\n")
     association.release()
 
 

@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.interop.bundle import Sample
 from tests.interop.processes import AE_TITLE, HERE, HOST, TXDICOM, environment, run
@@ -80,7 +82,33 @@ def by_pynetdicom(jobs: Jobs, folder: Path) -> Sayings:
 def by_txdicom(jobs: Jobs, folder: Path) -> Sayings:
     sayings: Sayings = {}
     for port, samples in jobs:
-        sent = run([*TXDICOM, "store", f"{AE_TITLE}@{HOST}:{port}", *(sample.path for sample in samples)])
-        assert "Traceback" not in sent.stdout, sent.stdout
-        sayings |= _about(samples, sent.stdout)
+        sent = txdicom_store(f"{AE_TITLE}@{HOST}:{port}", *(sample.path for sample in samples))
+        assert sent.summary["files"] == len(samples)
+        assert sent.status == (1 if any(sent.errors.values()) else 0), sent.output
+        sayings |= sent.errors
     return sayings
+
+
+@dataclass
+class Sent:
+    """What `txdicom store --json` said: about each file, by its path, and at the end."""
+
+    status: int
+    output: str
+    instances: dict[Path, dict[str, Any]]
+    summary: dict[str, Any]
+
+    @property
+    def errors(self) -> Sayings:
+        return {path: record["error"] for path, record in self.instances.items()}
+
+
+def txdicom_store(peer: str, *words: str | Path) -> Sent:
+    """Runs `txdicom store` to its end, whichever that is; never a traceback."""
+    sent = run([*TXDICOM, "store", "--json", peer, *words])
+    assert "Traceback" not in sent.stdout, sent.stdout
+    # errors are said on standard error too, for people
+    records = [json.loads(line) for line in sent.stdout.splitlines() if line.startswith("{")]
+    instances = {Path(record["path"]): record for record in records if record["type"] == "instance"}
+    [summary] = [record for record in records if record["type"] == "summary"] or [{}]
+    return Sent(sent.returncode, sent.stdout, instances, summary)

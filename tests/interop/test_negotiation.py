@@ -177,7 +177,7 @@ def test_what_is_called_by_another_title_is_rejected(
 
 
 def test_nothing_in_common(server: Server, pynetdicom: ModuleType) -> None:
-    """An association on which no context is accepted: accepted all the same, with results 3 and 4 (PS3.8 Table 9-18)."""
+    """No context is accepted, the association is all the same, with results 3 and 4 (PS3.8 Table 9-18)."""
     ae = pynetdicom.AE("PYNETDICOM")
     ae.add_requested_context("1.2.840.10008.5.1.1.9")  # Basic Grayscale Print Management
     ae.add_requested_context(CTImageStorage, "1.2.840.10008.1.2.6.2")  # XML encoding: not for DIMSE

@@ -83,9 +83,7 @@ def test_every_file_is_stored_as_it_was_sent(sender: tuple[str, Sender], tmp_pat
         sayings = send(jobs, tmp_path)
         for (server, proxy), group in zip(stores, groups, strict=True):
             sent = {one.sop_instance for one in proxy.stored()}
-            refused |= {
-                sample.name: sayings[sample.path] for sample in group if _instance(sample) not in sent
-            }
+            refused |= {sample.name: sayings[sample.path] for sample in group if _instance(sample) not in sent}
             check_store(server, proxy, group)
     assert set(refused) == set(REFUSED[name])
     for file, reason in REFUSED[name].items():

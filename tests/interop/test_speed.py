@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.interop
 
 COUNT = 200
-#: into DCMTK's own storescp this takes COUNT × 90 ms; benchmarks tell how fast it is, this only tells the two apart
+#: into DCMTK's own storescp this takes 90 ms for each; benchmarks tell how fast it is, this only tells the two apart
 LIMIT = 4.0
 
 

@@ -46,7 +46,7 @@ class Kernel:
 class Tcp:
     """What the outbox uses of Twisted's TCP transport."""
 
-    bufferSize = 65_536
+    bufferSize = 65_536  # noqa: N815 (Twisted's name)
 
     def __init__(self) -> None:
         self.socket = Kernel()

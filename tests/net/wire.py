@@ -200,7 +200,7 @@ class Peer:
         protocol.makeConnection(self.wire)
 
     def send(self, data: bytes) -> None:
-        if not self.wire.closed == "abort":
+        if self.wire.closed != "abort":
             self.protocol.dataReceived(data)
 
     def associate(self, *contexts: PresentationContextRQ, **fields: Any) -> Any:

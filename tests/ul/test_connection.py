@@ -232,6 +232,20 @@ def test_the_driver_ends_the_connection_amid_a_slice() -> None:
     assert core.upper_layer.state == State.STA1
 
 
+def test_the_driver_ends_the_connection_on_an_unexpected_p_data_tf() -> None:
+    class HangingUp(Core):
+        def abort_indication(self, source: int, reason: int, message: str) -> None:
+            super().abort_indication(source, reason, message)
+            self.upper_layer.closed()
+
+    core = established(HangingUp)
+    core.upper_layer.received(encode(ReleaseRQ()))
+    core.upper_layer.received(TWO + P_DATA_TF)
+    assert core.upper_layer.state == State.STA1
+    assert core.received == []
+    assert len(core.primitives) == 2
+
+
 # -- errors of the service user ----------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 The instances of a series mostly have the same elements of the same lengths before their UIDs, so what a walk looked at
 in one of them is the same bytes in the next. Those bytes are compared all at once, as one large number under a mask;
-where they are equal, the walk would find the values in the same places, and where anything differs it is walked.
+where they are equal the walk would find the values in the same places, and where anything differs it is walked.
 """
 
 from __future__ import annotations
@@ -14,51 +14,43 @@ from txdicom.archive.walker import trace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: how many layouts are remembered for a transfer syntax, and for how many transfer syntaxes
-_LAYOUTS: Final = 8
-_SYNTAXES: Final = 16
-#: the most misses in a row that are not learned from
-_MAX_PAUSE: Final = 64
+#: how many layouts are remembered of a transfer syntax, and of how many transfer syntaxes
+LAYOUTS: Final = 8
+SYNTAXES: Final = 16
+#: Learning costs several walks, so it is paid for: by the header that was known, and a little by each that was not.
+#: Where every header is another one, few are learned and they cost hardly more than without.
+_COST: Final = 128
+_BY_HIT: Final = 4
+_BY_MISS: Final = 1
+_SAVINGS: Final = LAYOUTS * _COST
 
 
 class _Layout(NamedTuple):
     """The beginning of a data set as far as a walk for the wanted values looks at it."""
 
-    #: the tag past the last wanted one, and where it ends; nearly any other layout has something else there
-    last: bytes
+    #: where the tag past the last wanted one begins and ends, and that tag; other layouts mostly end elsewhere
+    last: int
     end: int
-    #: the first `end` bytes as a number, least significant first: which of them matter, and what they are
+    tag: bytes
+    #: the first `end` bytes as a number, least significant first: which bits of it matter, and what they are
     mask: int
     expected: int
-    #: where the values are; an empty slice for one that is not there
+    #: where the values are; nowhere for one that is absent
     places: tuple[slice, ...]
-
-    def fits(self, head: bytes) -> bool:
-        """Whether a data set that begins with `head` has this layout."""
-        last, end, mask, expected, _places = self
-        return head[end - 4 : end] == last and int.from_bytes(head[:end], "little") & mask == expected
 
 
 class _Known:
-    """The layouts of one transfer syntax."""
+    """The layouts of one transfer syntax, the one met last first, and what is saved up for learning more."""
 
-    __slots__ = ("candidate", "misses", "pause", "proven")
+    __slots__ = ("layouts", "savings")
 
     def __init__(self) -> None:
-        #: those that were met again, the most recent first; and the last one learned, which was not yet
-        self.proven: list[_Layout] = []
-        self.candidate: _Layout | None = None
-        #: how many misses to let pass before the next is learned from, and how many there were since the last
-        self.pause = 0
-        self.misses = 0
+        self.layouts: list[_Layout] = []
+        self.savings = _SAVINGS
 
 
 class KnownHeaders:
-    """Remembers layouts of data sets for one thread, and gives the values of the `wanted` tags in their order.
-
-    Learning costs more than a walk. So the layout learned last is on probation, and as long as none is met again, one
-    is learned ever more rarely: instances that all differ cost little more than without.
-    """
+    """Remembers layouts of data sets, and by them gives the values of the `wanted` tags. For one thread."""
 
     def __init__(self, wanted: Sequence[int]) -> None:
         self._order = tuple(wanted)
@@ -66,54 +58,43 @@ class KnownHeaders:
         self._known: dict[str, _Known] = {}
 
     def read(self, head: bytes, transfer_syntax: str) -> Sequence[bytes] | None:
-        """The values as they are in a data set that begins with `head`, b"" where absent; None: it has to be walked.
+        """The values in the order of `wanted`, b"" where absent, of a data set that begins with `head`.
 
-        `transfer_syntax` is not a deflated one.
+        None: it has to be walked. `transfer_syntax` must not be a deflated one.
         """
         known = self._known.get(transfer_syntax)
         if known is None:
-            if len(self._known) >= _SYNTAXES:
+            if len(self._known) >= SYNTAXES:
                 self._known.clear()
             known = self._known[transfer_syntax] = _Known()
-        for layout in known.proven:
-            if layout.fits(head):
-                if layout is not known.proven[0]:
-                    known.proven.remove(layout)
-                    known.proven.insert(0, layout)
-                return [head[place] for place in layout.places]
-        return self._missed(known, head, transfer_syntax)
+        for layout in known.layouts:
+            last, end, tag, mask, expected, places = layout
+            if head[last:end] == tag and int.from_bytes(head[:end], "little") & mask == expected:
+                if layout is not known.layouts[0]:
+                    known.layouts.remove(layout)
+                    known.layouts.insert(0, layout)
+                if known.savings < _SAVINGS:
+                    known.savings += _BY_HIT
+                return [head[place] for place in places]
+        known.savings += _BY_MISS
+        if known.savings >= _COST:
+            known.savings -= _COST
+            self._learn(head, transfer_syntax, known)
+        return None
 
-    def _missed(self, known: _Known, head: bytes, transfer_syntax: str) -> Sequence[bytes] | None:
-        layout = known.candidate
-        if layout is not None and layout.fits(head):
-            known.proven.insert(0, layout)
-            del known.proven[_LAYOUTS:]
-            known.candidate = None
-            known.pause = known.misses = 0
-            return [head[place] for place in layout.places]
-        if known.misses < known.pause:
-            known.misses += 1
-            return None
-        known.pause = min(2 * known.pause + 1, _MAX_PAUSE)
-        known.misses = 0
-        layout = known.candidate = self._learned(head, transfer_syntax)
-        return None if layout is None else [head[place] for place in layout.places]
-
-    def _learned(self, head: bytes, transfer_syntax: str) -> _Layout | None:
+    def _learn(self, head: bytes, transfer_syntax: str, known: _Known) -> None:
         traced = trace(head, transfer_syntax, self._wanted)
         if traced is None:
-            return None
+            return
         places, reads = traced
-        offset, size = reads[-1]
-        end = offset + size
-        mask = bytearray(end)
+        last, size = reads[-1]
+        end = last + size
+        matters = bytearray(end)
         for offset, size in reads:
-            mask[offset : offset + size] = b"\xff" * size
-        number = int.from_bytes(mask, "little")
-        return _Layout(
-            last=head[end - 4 : end],
-            end=end,
-            mask=number,
-            expected=int.from_bytes(head[:end], "little") & number,
-            places=tuple(places.get(tag, slice(0, 0)) for tag in self._order),
-        )
+            matters[offset : offset + size] = b"\xff" * size
+        mask = int.from_bytes(matters, "little")
+        del known.layouts[LAYOUTS - 1 :]
+        known.layouts.insert(0, _Layout(
+            last, end, head[last:end], mask, int.from_bytes(head[:end], "little") & mask,
+            tuple(slice(*places.get(tag, (0, 0))) for tag in self._order),
+        ))  # fmt: skip

@@ -15,22 +15,21 @@ UNKNOWN: Final = "unknown"
 SUFFIX: Final = ".dcm"
 
 
-def final_path(store: str, identity: Identity) -> str:
-    """Where an instance lies for good: in its study's and series' folder, or in that of those without.
-
-    Raises ValueError where its SOP Instance UID is not a UID.
-    """
-    sop_instance, study, series = identity.sop_instance, identity.study, identity.series
-    if not is_uid(sop_instance):
-        raise ValueError("the SOP Instance UID is not a UID")
+def folder_of(store: str, identity: Identity) -> str:
+    """The folder of an instance in the store: that of its study and series, or that of those without."""
+    study, series = identity.study, identity.series
     # nothing longer than a UID is remembered
-    known = len(study) <= 64 and len(series) <= 64 and _are_uids(study, series)
-    return f"{store}/{study}/{series}/{sop_instance}{SUFFIX}" if known else f"{store}/{UNKNOWN}/{sop_instance}{SUFFIX}"
+    return _folder(store, study, series) if len(study) <= 64 and len(series) <= 64 else f"{store}/{UNKNOWN}"
 
 
 @lru_cache(maxsize=256)
-def _are_uids(study: str, series: str) -> bool:
-    return is_uid(study) and is_uid(series)
+def _folder(store: str, study: str, series: str) -> str:
+    return f"{store}/{study}/{series}" if is_uid(study) and is_uid(series) else f"{store}/{UNKNOWN}"
+
+
+def file_in(folder: str, sop_instance: str) -> str:
+    """Where an instance lies in its folder. The caller has made sure that its SOP Instance UID is a UID (`is_uid`)."""
+    return f"{folder}/{sop_instance}{SUFFIX}"
 
 
 def beside(path: str, number: int) -> str:

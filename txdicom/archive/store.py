@@ -17,8 +17,8 @@ from twisted.logger import Logger
 from txdicom.archive.arrival import StagedFile
 from txdicom.archive.duplicates import LIST_NAME, Match, find_same_or_free, list_entry, open_same
 from txdicom.archive.files import FileOperations, write_all
-from txdicom.archive.identity import identify, identify_file
-from txdicom.archive.layout import final_path
+from txdicom.archive.identity import identify, identify_file, known_headers
+from txdicom.archive.layout import file_in, folder_of
 from txdicom.archive.staging import Staging
 from txdicom.archive.walker import BadDataSet
 from txdicom.dimse.status import (
@@ -66,22 +66,21 @@ class _Refusal(Exception):
 class _Item:
     """An arrival on its way through `Store.commit`."""
 
-    __slots__ = ("arrival", "entry", "fd", "final", "part", "path", "placed", "replaces", "same")
+    #: the file in the staging folder, and its descriptor or that of the same one in the store
+    part = ""
+    fd = -1
+    #: whether the store has the same data set already, and whether it takes the place of another
+    same = False
+    replaces = False
+    placed = False
+    #: its line in the list of those filed beside another
+    entry = b""
 
-    def __init__(self, arrival: Arrival, final: str) -> None:
+    def __init__(self, arrival: Arrival, folder: str) -> None:
         self.arrival = arrival
+        self.folder = folder
         #: where the first instance with its SOP Instance UID lies, and where this one goes
-        self.final = final
-        self.path = final
-        #: the file in the staging folder, and its descriptor or that of the same one in the store
-        self.part = ""
-        self.fd = -1
-        #: whether the store has the same data set already, and whether it takes the place of another
-        self.same = False
-        self.replaces = False
-        self.placed = False
-        #: its line in the list of those filed beside another
-        self.entry = b""
+        self.final = self.path = file_in(folder, arrival.sop_instance)
 
 
 class Store:
@@ -107,6 +106,7 @@ class Store:
         self._flush = flush
         self._duplicates = duplicates
         self._list = f"{self.folder}/{LIST_NAME}"
+        self._known = known_headers()
         #: folders, and the list, whose names are certain to be on the disk
         self._durable: set[str] = set()
 
@@ -155,8 +155,13 @@ class Store:
         0xA900: its SOP Class or Instance UID is not the command's. 0xA700: no room. 0x0111: see `duplicates`.
         0x0110: anything else.
         """
-        items = [item for arrival in arrivals if (item := self._checked(arrival)) is not None]
-        while items:
+        items = []
+        for arrival in arrivals:
+            try:
+                items.append(self._identified(arrival))
+            except Exception as error:  # noqa: BLE001 - whatever it is, this instance fails alone and is answered
+                self._refuse(arrival, error)
+        while len(items) > 1:
             # two with the same SOP Instance UID go one after the other
             group: dict[str, _Item] = {}
             later = []
@@ -167,12 +172,14 @@ class Store:
                     later.append(item)
             self._commit_group(list(group.values()))
             items = later
+        if items:
+            self._commit_group(items)
 
     def _commit_group(self, items: list[_Item]) -> None:
-        items = self._each(self._settle, items)
-        items = self._each(self._write, items)
-        items = self._append_to_list(items)
+        items = self._append_to_list(self._each(self._write, items))
         if self._flush:
+            if len(items) > 1:
+                items = self._each(self._start_flushing, items)
             items = self._each(self._flush_file, items)
         items = self._each(self._place, items)
         if self._flush:
@@ -187,41 +194,31 @@ class Store:
 
     def _each(self, step: Callable[[_Item], None], items: list[_Item]) -> list[_Item]:
         """Take a step for each; those that fail are answered and left out from here on."""
-        left = []
+        failed = []
         for item in items:
             try:
                 step(item)
-            except Exception as error:  # noqa: BLE001 - whatever it is, this instance fails alone and is answered
+            except Exception as error:  # noqa: BLE001 - as in commit
                 self._fail(item, error)
-            else:
-                left.append(item)
-        return left
-
-    def _checked(self, arrival: Arrival) -> _Item | None:
-        try:
-            return self._identified(arrival)
-        except Exception as error:  # noqa: BLE001 - as in _each
-            self._refuse(arrival, error)
-            return None
+                failed.append(item)
+        return [item for item in items if item not in failed] if failed else items
 
     def _identified(self, arrival: Arrival) -> _Item:
         if not is_uid(arrival.sop_instance):
             raise _Refusal(INVALID_SOP_INSTANCE.with_comment("the Affected SOP Instance UID is not a UID"))
         staged = arrival.staged
         if staged is None:
-            identity = identify(arrival.buffers, arrival.size, arrival.transfer_syntax)
+            identity = identify(arrival.buffers, arrival.size, arrival.transfer_syntax, self._known)
         else:
             identity = identify_file(staged.fd, staged.data_offset, arrival.size, arrival.transfer_syntax)
         if identity.sop_class != arrival.sop_class:
             raise _Refusal(DATA_SET_MISMATCH.with_comment("SOP Class UID of the data set is not the command's"))
         if identity.sop_instance != arrival.sop_instance:
             raise _Refusal(DATA_SET_MISMATCH.with_comment("SOP Instance UID of the data set is not the command's"))
-        return _Item(arrival, final_path(self.folder, identity))
+        return _Item(arrival, folder_of(self.folder, identity))
 
     def _settle(self, item: _Item) -> None:
-        """Find out whether the store has an instance with its SOP Instance UID, and what that means."""
-        if not self._files.exists(item.final):
-            return
+        """The store has something where it goes: find out whether it is the same, and what that means."""
         found: Match | str | None = open_same(self._files, item.final, item.arrival)
         if found is None and self._duplicates == "replace":
             item.replaces = True
@@ -240,24 +237,26 @@ class Store:
             item.entry = list_entry(self.folder, found, item.final, item.arrival)
 
     def _write(self, item: _Item) -> None:
-        if item.same:
-            return
+        """Write it into the staging folder, unless the store has it."""
+        files = self._files
+        if files.exists(item.final):
+            self._settle(item)
+            if item.same:
+                return
         arrival = item.arrival
         staged = arrival.staged
-        if staged is not None:
-            item.part, item.fd = staged.path, staged.fd
-            staged.fd = -1
-            if self._files.size(item.fd) != staged.data_offset + arrival.size:
-                raise _Refusal(PROCESSING_FAILURE.with_comment("the instance was not received whole"))
-        else:
+        if staged is None:
             meta = file_meta(
                 arrival.sop_class, arrival.sop_instance, arrival.transfer_syntax, source_ae=arrival.calling_ae
             )
             item.part, item.fd = self._staging.create()
-            write_all(self._files, item.fd, [meta, *arrival.buffers])
-        if self._flush:
-            self._files.start_writing(item.fd)
+            write_all(files, item.fd, [meta, *arrival.buffers])
         else:
+            item.part, item.fd = staged.path, staged.fd
+            staged.fd = -1
+            if files.size(item.fd) != staged.data_offset + arrival.size:
+                raise _Refusal(PROCESSING_FAILURE.with_comment("the instance was not received whole"))
+        if not self._flush:
             self._close(item)
 
     def _append_to_list(self, items: list[_Item]) -> list[_Item]:
@@ -281,6 +280,9 @@ class Store:
             return [item for item in items if not item.entry]
         return items
 
+    def _start_flushing(self, item: _Item) -> None:
+        self._files.start_writing(item.fd)
+
     def _flush_file(self, item: _Item) -> None:
         # the same one in the store, too: a crash may have come between its being written and being flushed
         self._files.fsync(item.fd)
@@ -292,7 +294,7 @@ class Store:
         try:
             self._files.rename(item.part, item.path)
         except FileNotFoundError:
-            self._make_folders(os.path.dirname(item.path))
+            self._make_folders(item.folder)
             self._files.rename(item.part, item.path)
         item.placed = True
 
@@ -313,21 +315,17 @@ class Store:
                 failed[folder] = error
         left = []
         for item, folders in wanted:
-            failures = [failed[folder] for folder in folders if folder in failed]
+            failures = [failed[folder] for folder in folders if folder in failed] if failed else []
             if failures:
                 self._fail(item, failures[0])
                 continue
             left.append(item)
-            if len(self._durable) > _REMEMBERED:
-                self._durable.clear()
-            self._durable.update(folders[:-1])
-            if item.entry:
-                self._durable.add(self._list)
+            self._remember(item, folders)
         return left
 
     def _folders(self, item: _Item) -> list[str]:
         """The folders to flush for an item: its own, and upwards as far as their names may not be on the disk yet."""
-        folder = os.path.dirname(item.path)
+        folder = item.folder
         folders = [folder]
         while folder != self.folder and folder not in self._durable:
             folder = os.path.dirname(folder)
@@ -335,6 +333,15 @@ class Store:
         if item.entry and self._list not in self._durable and self.folder not in folders:
             folders.append(self.folder)
         return folders
+
+    def _remember(self, item: _Item, flushed: list[str]) -> None:
+        """What will not have to be flushed again: the names of all but the last of the folders, and of the list."""
+        if len(flushed) > 1 or item.entry:
+            if len(self._durable) > _REMEMBERED:
+                self._durable.clear()
+            self._durable.update(flushed[:-1])
+            if item.entry:
+                self._durable.add(self._list)
 
     def _close(self, item: _Item) -> None:
         fd, item.fd = item.fd, -1

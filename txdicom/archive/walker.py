@@ -141,21 +141,22 @@ def scan(data: bytes | memoryview, transfer_syntax: str, wanted: frozenset[int],
         prefix = sized(lambda offset, count: data[offset : offset + count], len(data))
         return gather(Inflated(prefix, complete).read, "", wanted)
     data = bytes(data)
-    places: dict[int, slice] = {}
+    places: dict[int, tuple[int, int]] = {}
     _walk(data, _search(_settled(data, _coding(transfer_syntax)), wanted), places, complete)
-    return {tag: data[place] for tag, place in places.items()}
+    return {tag: data[start:end] for tag, (start, end) in places.items()}
 
 
 def trace(
     data: bytes, transfer_syntax: str, wanted: frozenset[int]
-) -> tuple[dict[int, slice], list[tuple[int, int]]] | None:
-    """Where `scan` of a data set that is not deflated finds the values, and what else it looks at: (offset, size).
+) -> tuple[dict[int, tuple[int, int]], list[tuple[int, int]]] | None:
+    """Where `scan` of a data set that is not deflated finds the values, (start, end), and what else it looks at,
+    (offset, size).
 
     Whatever has the same bytes there has its values in the same places. The last of them is the tag past the last
     wanted one. None where `data` does not go as far as that.
     """
     reads: list[tuple[int, int]] = []
-    places: dict[int, slice] = {}
+    places: dict[int, tuple[int, int]] = {}
     coding = _settled(data, _coding(transfer_syntax)).traced(reads)
     try:
         _walk(data, _Search(coding, wanted, remembers=False), places, complete=False)
@@ -179,7 +180,7 @@ def gather(read: Reader, transfer_syntax: str, wanted: frozenset[int]) -> dict[i
         chunk, ended = read(offset, size)
         data = bytes(chunk)
         search = search or _search(_settled(data, _coding(transfer_syntax)), wanted)
-        places: dict[int, slice] = {}
+        places: dict[int, tuple[int, int]] = {}
         try:
             _walk(data, search, places, ended)
         except NeedMore as need:
@@ -191,7 +192,7 @@ def gather(read: Reader, transfer_syntax: str, wanted: frozenset[int]) -> dict[i
         else:
             return found
         finally:
-            found.update((tag, data[place]) for tag, place in places.items())
+            found.update((tag, data[start:end]) for tag, (start, end) in places.items())
 
 
 def sized(read: Callable[[int, int], bytes | memoryview], size: int) -> Reader:
@@ -273,7 +274,7 @@ def _settled(data: bytes, coding: _Coding) -> _Coding:
     return coding
 
 
-def _walk(data: bytes, search: _Search, places: dict[int, slice], complete: bool) -> None:
+def _walk(data: bytes, search: _Search, places: dict[int, tuple[int, int]], complete: bool) -> None:
     """Walk `data` from an element's start to the tag past the last wanted one, noting where the wanted values are."""
     known = search.steps.get
     position, limit = 0, len(data) - 8
@@ -297,7 +298,7 @@ def _walk(data: bytes, search: _Search, places: dict[int, slice], complete: bool
         raise
 
 
-def _step(data: bytes, position: int, search: _Search, places: dict[int, slice]) -> int:
+def _step(data: bytes, position: int, search: _Search, places: dict[int, tuple[int, int]]) -> int:
     """How far the next element is; 0 where the last wanted tag is passed."""
     coding = search.coding
     group, element, vr, length = coding.header(data, position)
@@ -312,11 +313,11 @@ def _step(data: bytes, position: int, search: _Search, places: dict[int, slice])
                 return _skip_sequence(data, start, inner, 1) - position
         except NeedMore as need:
             raise NeedMore(need.at_least, position) from None
-    end = start + length
+    end: int = start + length
     if tag in search.wanted:
         if end > len(data):
             raise NeedMore(end, position)
-        places[tag] = slice(start, end)
+        places[tag] = start, end
     elif start == position + 8 and search.remembers:
         if len(search.steps) >= _STEPS:
             search.steps.clear()

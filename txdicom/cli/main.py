@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 #: exit statuses as shells give them for a signal, 128 + its number
 INTERRUPTED: Final = 130
-_BROKEN_PIPE: Final = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,5 +32,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+        return 1
     return status if isinstance(status, int) else 0

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from txdicom.scu.peer import Peer, check_ae_title
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from txdicom.scu.peer import Peer
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -40,6 +40,8 @@ class Connection:
 
 
 def _title(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from txdicom.scu.peer import check_ae_title
+
     try:
         return None if value is None else check_ae_title(value)
     except ValueError as error:
@@ -48,6 +50,8 @@ def _title(context: click.Context, parameter: click.Parameter, value: str | None
 
 def connection_of(values: dict[str, Any]) -> Connection:
     """Takes the common options out of a command's values."""
+    from txdicom.scu.peer import Peer
+
     called = values.pop("call") or ""
     try:
         peer = Peer.parse(values.pop("peer"), called)

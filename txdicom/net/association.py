@@ -80,6 +80,11 @@ class Association(Exchange):
                 "associate", timeout, lambda: self.give_up(f"no answer to A-ASSOCIATE-RQ within {timeout:g} s")
             )
 
+    def artim_expired(self) -> None:
+        """ARTIM has run out; where that comes as no surprise the outcome is known already."""
+        if not self.outcome:
+            self._finish(f"no A-ASSOCIATE-RQ within {self.config.artim_timeout:g} s", None)
+
     def accept(self, ac: AssociateAC, agreement: Agreement) -> None:
         """The acceptor accepts."""
         self.establish(agreement)

@@ -13,8 +13,11 @@ from annotated_types import Ge, Le, MaxLen, Predicate
 
 from txdicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, is_strict_uid
 
-Seconds = Annotated[float, Ge(0)]
+#: up to a year: no timer takes infinity
+Seconds = Annotated[float, Ge(0), Le(31_536_000)]
 Count = Annotated[int, Ge(0)]
+#: what a C int holds
+Buffer = Annotated[int, Ge(0), Le(2**31 - 1)]
 
 
 def setting(default: Any, doc: str) -> Any:
@@ -54,8 +57,8 @@ class NetConfig:
     quick_ack: bool = setting(
         True, "TCP_QUICKACK (Linux) on accepted connections: cures senders that hold small writes back"
     )
-    receive_buffer: Count = setting(0, "SO_RCVBUF; 0: the system's")
-    send_buffer: Count = setting(0, "SO_SNDBUF; 0: the system's")
+    receive_buffer: Buffer = setting(0, "SO_RCVBUF; 0: the system's")
+    send_buffer: Buffer = setting(0, "SO_SNDBUF; 0: the system's")
     implementation_class_uid: Annotated[str, Predicate(is_strict_uid)] = setting(
         IMPLEMENTATION_CLASS_UID, "Implementation Class UID (PS3.7 D.3.3.2)"
     )

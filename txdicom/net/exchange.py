@@ -78,6 +78,7 @@ class Exchange:
         self.pdv: Deliver  # P-DATA indication, from `establish` on: the assembler's, without a call between
         self._invoked: Invoked[Invocation] = Invoked(1)
         self._queue: deque[Invocation] = deque()
+        self._refilling = False
         self._performed: Performed[Performance] = Performed(1)
         self._incoming: set[Performance] = set()  # whose data set is not complete, or not yet in place
         self._half: Performance | None = None  # of these the one that came last
@@ -207,13 +208,20 @@ class Exchange:
 
     def answered(self, invocation: Invocation) -> None:
         """An invocation has its final response, or was given up before it was sent."""
-        if invocation in self._queue:
-            self._queue.remove(invocation)
+        if not invocation.message_id:
+            if invocation in self._queue:
+                self._queue.remove(invocation)
             return
         self._invoked.remove(invocation.message_id)
-        while self._queue and not self._invoked.full and self.established:
-            following = self._queue.popleft()
-            following.begin(self._invoked.add(following))
+        if self._refilling:
+            return  # amid the loop below: many that fail at once must not become a deep recursion
+        self._refilling = True
+        try:
+            while self._queue and not self._invoked.full and self.established:
+                following = self._queue.popleft()
+                following.begin(self._invoked.add(following))
+        finally:
+            self._refilling = False
         if self._quiet and not len(self._invoked):
             quiet, self._quiet = self._quiet, []
             for waiter in quiet:

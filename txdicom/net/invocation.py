@@ -154,9 +154,7 @@ class Invocation:
             self.failed(DicomError(f"the data set could not be read: {error}"))
             self.association.answered(self)
         else:  # part of a message is out: nothing sensible can follow it
-            reason = f"the data set could not be read to its end: {error}"
-            self.failed(DicomError(reason))
-            self.association.abort(reason)
+            self.association.abort(f"the data set could not be read to its end: {error}")  # this request fails with it
 
     def _expired(self) -> None:
         if not self._sent:

@@ -120,6 +120,10 @@ class DicomProtocol(Protocol):
         assert self._outbox is not None
         self._outbox.send(data)
 
+    def _artim_expired(self) -> None:
+        self.association.artim_expired()
+        self.upper_layer.artim_expired()
+
     def drop_outgoing(self) -> None:
         """Drops the messages that wait to be sent: an A-ABORT follows."""
         if self._outbox is not None:
@@ -128,7 +132,7 @@ class DicomProtocol(Protocol):
     def start_artim(self) -> None:
         """PS3.8 §9.1.5. Whoever waits for the peer to close has to read to notice it."""
         self.resume_reading_all()
-        self.deadlines.set("artim", self._config.artim_timeout, self.upper_layer.artim_expired)
+        self.deadlines.set("artim", self._config.artim_timeout, self._artim_expired)
 
     def stop_artim(self) -> None:
         """PS3.8 §9.1.5."""

@@ -14,6 +14,7 @@ from txdicom.net.association import Association
 from txdicom.pdu.encode import encode
 from txdicom.pdu.types import AssociateAC, AssociateRJ, AssociateRQ, AsyncOperationsWindow, UserInformation
 from txdicom.ul.negotiation import conclude
+from txdicom.ul.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,6 +174,8 @@ class Requestor:
         self._unwanted = True
         if not self._connecting.called:
             self._connecting.cancel()
+        elif association.protocol.upper_layer.state == State.STA5:
+            association.hang_up("cancelled")  # the request is out: the peer is to see the A-ABORT
         else:
             association.give_up("cancelled")
 

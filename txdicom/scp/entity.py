@@ -7,14 +7,14 @@ import shutil
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from zope.interface import implementer
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
-from txdicom.errors import NotConfigured, SettingsError
+from txdicom.errors import AddinError, DicomError, NotConfigured, SettingsError
 from txdicom.interfaces import IDicomAddin, IServer, IWriter
 from txdicom.net.acceptor import Acceptor
 from txdicom.scp.config import ScpConfig, validated
@@ -94,31 +94,39 @@ class ApplicationEntity:
     async def start(self) -> None:
         """Starts the writer, loads the add-ins in order, then accepts."""
         self._writer.start()
-        opted_out = []
-        for addin in self.addins:
-            try:
-                await maybeDeferred(addin.load, self)
-            except NotConfigured as why:
-                _log.info("add-in {name} is not configured: {why}", name=_name(addin), why=str(why))
-                opted_out.append(addin)
-            except BaseException:
-                await self._unload()
-                await self._close_ports()
-                self._writer.stop()
-                raise
-            else:
-                self._loaded.append(addin)
-                _log.info("add-in {name} {version} loaded", name=_name(addin), version=getattr(addin, "version", ""))
-        if opted_out:
-            loaded = [addin for addin in self.addins if addin not in opted_out]
-            self.acceptor.policy, self.acceptor.performer = self._answering(loaded)
+        try:
+            for addin in self.addins:
+                await self._load(addin)
+        except BaseException:
+            await self._unload()
+            await self._close_ports()
+            await self._writer.stop()
+            raise
+        if len(self._loaded) < len(self.addins):
+            self.acceptor.policy, self.acceptor.performer = self._answering(self._loaded)
         for port in self.ports:
             port.resumeProducing()
+
+    async def _load(self, addin: Any) -> None:
+        name = _name(addin)
+        try:
+            await maybeDeferred(addin.load, self)
+        except NotConfigured as why:
+            _log.info("add-in {name} is not configured: {why}", name=name, why=str(why))
+            return
+        except CancelledError:
+            raise
+        except Exception as error:
+            if not isinstance(error, (DicomError, OSError)):
+                _log.failure("add-in {name} failed to load", name=name)
+            raise AddinError(f"add-in {name} cannot be loaded: {error}") from error
+        self._loaded.append(addin)
+        _log.info("add-in {name} {version} loaded", name=name, version=getattr(addin, "version", ""))
 
     async def stop(self) -> None:
         """Answers newcomers by A-ASSOCIATE-RJ (2,3,1) while operations finish, aborts the rest, unloads, closes."""
         await self.acceptor.drain()
-        self._writer.stop()
+        await self._writer.stop()
         await self._unload()
         await self._close_ports()
         await self.acceptor.close()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferTimeout
 
 from txdicom.errors import LocalProtocolError
@@ -119,7 +119,7 @@ class Association(Calls):
                 for association in self._associations:
                     association.hang_up("left")
             elif error is None and await self._quiet():
-                await gatherResults([association.release() for association in self._associations])
+                await _all([association.release() for association in self._associations])
             else:
                 await self._abort(str(error) or type(error).__name__)
         except BaseException:  # cancelled meanwhile
@@ -131,9 +131,9 @@ class Association(Calls):
 
     async def _quiet(self) -> bool:
         """Waits until no operation of ours is under way; whether that came about in time."""
-        quiet = DeferredList([association.when_quiet() for association in self._associations], consumeErrors=True)
+        quiet = [association.when_quiet() for association in self._associations]
         try:
-            await quiet.addTimeout(_DRAIN, self._reactor)
+            await Deferred.fromCoroutine(_all(quiet)).addTimeout(_DRAIN, self._reactor)
         except DeferTimeout:
             return False
         return True
@@ -148,7 +148,7 @@ class Association(Calls):
                 cut = self._reactor.callLater(_GRACE, association.give_up, why)
                 lost.addBoth(_stop, cut)
             gone.append(lost)
-        return DeferredList(gone, consumeErrors=True)
+        return Deferred.fromCoroutine(_all(gone))
 
     def _at_shutdown(self) -> Deferred[Any]:
         """The reactor stops while the block is entered, as by Ctrl-C under `react`."""
@@ -270,6 +270,12 @@ class Association(Calls):
         if route is None:
             route = self._routes[key] = route_over(self._associations, instance)
         return route
+
+
+async def _all(deferreds: Iterable[Deferred[Any]]) -> None:
+    """Waits for all, none of which fails. (Cancelling a `DeferredList` does not fail where all of its parts do.)"""
+    for one in deferreds:
+        await one
 
 
 def _receives(association: net.Association, get: str) -> bool:

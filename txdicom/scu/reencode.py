@@ -33,9 +33,12 @@ def reencoded(path: str, transfer_syntax: str) -> bytes:
         big_endian = not dataset.original_encoding[1]
         if big_endian or getattr(file_meta, "TransferSyntaxUID", "") == EXPLICIT_VR_BIG_ENDIAN:
             _swap(dataset)
-        return write_dataset(dataset, transfer_syntax)
+        data = write_dataset(dataset, transfer_syntax)
     except Exception as error:
         raise ValueError(f"the data set cannot be encoded anew: {error}") from error
+    if not data:
+        raise ValueError("the data set cannot be encoded anew: pydicom finds nothing in it")
+    return data
 
 
 def _swap(dataset: Dataset) -> None:

@@ -49,9 +49,11 @@ class Results(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        if self._closed:
+            raise StopAsyncIteration
         if self._operation is None:
             begin, self._begin = self._begin, None
-            if begin is None or self._closed:
+            if begin is None:
                 raise StopAsyncIteration
             self._operation = await begin()
             if self._is_closed():

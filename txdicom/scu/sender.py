@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from txdicom.dimse.messages import status_of
-from txdicom.errors import AssociationAborted, DicomError
+from txdicom.errors import AssociationAborted, DicomError, DimseTimeout
 from txdicom.net.sending import FileSource, MemorySource
 from txdicom.scu import reencode
 from txdicom.scu.contexts import NATIVE
@@ -252,8 +252,8 @@ class Sender:
     def _not_answered(self, failure: Failure, instance: Instance, route: Route) -> None:
         self._ended(route.association)
         self._failed(instance, failure.getErrorMessage())
-        if not route.association.established and self._error is None:
-            error = failure.value
+        error = failure.value
+        if self._error is None and (isinstance(error, DimseTimeout) or not route.association.established):
             self._error = error if isinstance(error, DicomError) else AssociationAborted(str(error))
         self._wake()
 

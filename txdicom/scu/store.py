@@ -133,7 +133,7 @@ class Job:
         sizes = [one.size for one in selection.files if isinstance(one, Instance)]
         self._of_files, self._of_bytes = len(selection.files), sum(sizes)
         self._files = self._bytes = 0
-        self._stopped = False
+        self._stopped = self._cancelled = False
         self.opened: list[Association] = []
         self._count = min(scu.associations, len(sizes))
 
@@ -174,6 +174,8 @@ class Job:
                         return
                     while len(self._ready) >= _UNREAD and not self._stopped:
                         await self._wait()
+                    if self._cancelled:  # by whoever was told of this result: `cancel` does not stop what runs
+                        raise CancelledError
             finally:
                 self._queue.extendleft(sender.unsent())
 
@@ -240,9 +242,10 @@ class Job:
 
     def cancel(self) -> None:
         """Aborts the associations."""
-        self.abandon()
+        self._stopped = self._cancelled = True
         for worker in self._workers:
             worker.cancel()
+        self.abandon()
 
     async def ended(self) -> None:
         """Returns once no association is left; raises what no worker should have raised."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import errno
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from twisted.logger import Logger
 
 from txdicom.dimse import requests
 from txdicom.dimse.assembler import DISCARD
-from txdicom.dimse.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Status
+from txdicom.dimse.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, PROCESSING_FAILURE, Status
 from txdicom.net.invocation import SingleResponse
 from txdicom.services.request import Request
 from txdicom.services.spool import Received, Spool
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from txdicom.net.association import Association
     from txdicom.net.sending import DataSource
     from txdicom.ul.negotiation import AcceptedContext
+
+_log = Logger()
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class StoreRequest(Request):
@@ -76,8 +83,16 @@ class StoreRequest(Request):
             self.received.release()
 
     def _in_place(self) -> None:
-        if self.received is not None and self.received.error is not None:
-            self.refusal = OUT_OF_RESOURCES.with_comment(self.received.error.strerror or "")
+        error = self.received.error if self.received is not None else None
+        if error is not None:
+            _log.error(
+                "instance {sop_instance} of {calling_ae} cannot be received: {error}",
+                sop_instance=self.sop_instance,
+                calling_ae=self.association.calling_ae,
+                error=error,
+            )
+            status = OUT_OF_RESOURCES if error.errno in _FULL else PROCESSING_FAILURE
+            self.refusal = status.with_comment(error.strerror or "")
         self.association.arrived(self)
 
 

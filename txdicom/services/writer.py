@@ -6,6 +6,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -30,19 +31,25 @@ class WriterThread:
     def __init__(self, call_from_thread: Callable[..., None], name: str = "txdicom-writer") -> None:
         self._call = call_from_thread
         self._queue: SimpleQueue[tuple[Handler, Any, Done] | None] = SimpleQueue()
-        self._stopped = False
         self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._stopped = False
+        self._waiters: list[Deferred[None]] = []
 
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Finishes what waits, then ends the thread; what it would have called back is not called any more."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+    def stop(self) -> Deferred[None]:
+        """Finishes what waits, then ends the thread; fires when that is done. The reactor goes on meanwhile."""
+        done: Deferred[None] = Deferred()
+        if not self._thread.is_alive():
+            done.callback(None)
+        else:
+            self._waiters.append(done)
+            if not self._stopped:
+                self._queue.put(None)
         self._stopped = True
+        return done
 
     def submit(self, handler: Handler, item: Any, done: Done) -> None:
         """See `IWriter`. After `stop` it is done at once: what is left then is to clean up."""
@@ -72,6 +79,13 @@ class WriterThread:
                 self._handle(handler, items)
             if finished:
                 self._call(_finish, finished)
+        self._call(self._ended)
+
+    def _ended(self) -> None:
+        self._thread.join()  # it has nothing left to do
+        waiters, self._waiters = self._waiters, []
+        for done in waiters:
+            done.callback(None)
 
     @staticmethod
     def _handle(handler: Handler, items: list[Any]) -> None:

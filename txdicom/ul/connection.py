@@ -279,7 +279,6 @@ class UpperLayer:
         self._driver.send(encode(Abort(SERVICE_PROVIDER, _reason(argument))))
 
     def _aa_8(self, argument: object) -> None:
-        self._decoder.skip()
         reason = _reason(argument)
         self._driver.send(encode(Abort(SERVICE_PROVIDER, reason)))
         self._driver.start_artim()

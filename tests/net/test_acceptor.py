@@ -1,0 +1,375 @@
+"""txdicom.net.acceptor: limits, decisions, the drain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
+
+from tests.net.wire import (
+    ADDRESS,
+    CONTEXTS,
+    AcceptAll,
+    Peer,
+    Recorder,
+    acceptor,
+    associate_bytes,
+    echo_bytes,
+    store_bytes,
+)
+from txdicom.pdu.encode import encode
+from txdicom.pdu.types import Abort, AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ
+from txdicom.ul import rejections
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def logged() -> Any:
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    yield events
+    globalLogPublisher.removeObserver(events.append)
+
+
+class Policy(AcceptAll):
+    """Decides what it is told to."""
+
+    def __init__(self, decision: Any) -> None:
+        self.decision = decision
+
+    def decide(self, association: Any, rq: Any) -> Any:
+        if isinstance(self.decision, Exception):
+            raise self.decision
+        return self.decision if self.decision is not None else super().decide(association, rq)
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def test_half_open_pool_full() -> None:
+    """The newcomer is closed without a PDU: in Sta2 none may be sent."""
+    made = acceptor(max_half_open=2)
+    first, _ = Peer(made), Peer(made)
+    assert made.buildProtocol(ADDRESS) is None
+    first.associate()
+    assert made.buildProtocol(ADDRESS) is not None
+    assert made.buildProtocol(ADDRESS) is None
+
+
+@pytest.mark.parametrize(
+    "end", ["nothing", "half a request", "rejected", "accepted", "aborted", "released", "garbage", "cut off", "busy"]
+)
+def test_slots_are_free_again_on_every_path(clock: Clock, end: str) -> None:
+    made = acceptor(Recorder(), clock=clock, max_clients=1, max_half_open=1)
+    for _ in range(3):
+        peer = Peer(made)
+        assert made.buildProtocol(ADDRESS) is None
+        if end == "half a request":
+            peer.send(associate_bytes()[:50])
+        elif end == "rejected":
+            made.paused = True
+            assert isinstance(peer.associate(), AssociateRJ)
+            made.paused = False
+        elif end == "garbage":
+            peer.send(b"\xff" * 100)
+        elif end != "nothing":
+            assert isinstance(peer.associate(), AssociateAC)
+            assert (made.slots.half_open, made.slots.clients) == (0, 1)
+            if end == "aborted":
+                peer.send(encode(Abort(0, 0)))
+            elif end == "released":
+                peer.send(encode(ReleaseRQ()))
+            elif end == "cut off":
+                peer.association.give_up("why")
+            elif end == "busy":
+                peer.send(store_bytes(1) + store_bytes(2)[:300])
+        peer.lose()
+        assert (made.slots.half_open, made.slots.clients, made.associations) == (0, 0, {})
+        assert clock.getDelayedCalls() == []
+
+
+def test_max_clients() -> None:
+    made = acceptor(max_clients=2)
+    peers = [Peer(made) for _ in range(3)]
+    answers = [peer.associate() for peer in peers]
+    assert [type(answer) for answer in answers] == [AssociateAC, AssociateAC, AssociateRJ]
+    assert (answers[2].result, answers[2].source, answers[2].reason) == rejections.LOCAL_LIMIT
+    peers[0].lose()
+    assert isinstance(Peer(made).associate(), AssociateAC)
+
+
+def test_max_clients_per_ae() -> None:
+    made = acceptor(max_clients_per_ae=1)
+    assert isinstance(Peer(made).associate(calling="A"), AssociateAC)
+    assert isinstance(Peer(made).associate(calling="B"), AssociateAC)
+    assert isinstance(Peer(made).associate(calling="A"), AssociateRJ)
+
+
+def test_those_who_are_rejected_take_no_clients_slot() -> None:
+    """Else callers with a wrong title who do not hang up would lock everybody out until ARTIM ends."""
+    policy = Policy(rejections.CALLED_AE)
+    made = acceptor(policy=policy, max_clients=1)
+    for _ in range(5):
+        assert isinstance(Peer(made).associate(), AssociateRJ)
+    policy.decision = None
+    assert isinstance(Peer(made).associate(), AssociateAC)
+
+
+# -- decisions ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_rejection(later: bool) -> None:
+    made = acceptor(policy=Policy(succeed(rejections.CALLING_AE) if later else rejections.CALLING_AE))
+    peer = Peer(made)
+    answer = peer.associate()
+    assert (answer.result, answer.source, answer.reason) == rejections.CALLING_AE
+    assert "calling AE title" in peer.association.outcome
+    assert made.total == 0
+
+
+def test_a_decision_that_comes_later(clock: Clock) -> None:
+    decision: Deferred[Any] = Deferred()
+    made = acceptor(policy=Policy(decision), clock=clock)
+    peer = Peer(made)
+    peer.send(associate_bytes())
+    assert peer.pdus() == []
+    assert peer.association.request is not None
+    decision.callback(AcceptAll().decide(peer.association, peer.association.request))
+    assert isinstance(peer.pdus()[0], AssociateAC)
+    peer.lose()
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_decision_for_a_peer_that_is_gone(clock: Clock) -> None:
+    decision: Deferred[Any] = Deferred()
+    made = acceptor(policy=Policy(decision), clock=clock)
+    peer = Peer(made)
+    peer.send(associate_bytes())
+    peer.lose()
+    assert peer.association.request is not None
+    decision.callback(AcceptAll().decide(peer.association, peer.association.request))
+    assert made.slots.clients == 0
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_decision_that_never_comes(clock: Clock) -> None:
+    made = acceptor(policy=Policy(Deferred()), clock=clock, addin_timeout=300.0)
+    peer = Peer(made)
+    peer.send(associate_bytes())
+    clock.advance(300)
+    answer = peer.pdus()[0]
+    assert (answer.result, answer.source, answer.reason) == rejections.NO_REASON
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_decision_that_fails(logged: list[LogEvent], later: bool) -> None:
+    failure: Any = RuntimeError("a mistake")
+    if later:
+        decision: Deferred[Any] = Deferred()
+        decision.errback(failure)
+        failure = decision
+    peer = Peer(acceptor(policy=Policy(failure)))
+    answer = peer.associate()
+    assert (answer.result, answer.source, answer.reason) == rejections.NO_REASON
+    assert any("log_failure" in event for event in logged)
+
+
+def test_a_pdu_while_the_decision_is_awaited(clock: Clock) -> None:
+    """Sta3: what comes now aborts."""
+    peer = Peer(acceptor(policy=Policy(Deferred()), clock=clock))
+    peer.send(associate_bytes() + echo_bytes())
+    assert isinstance(peer.pdus()[0], Abort)
+
+
+@pytest.mark.parametrize("context_id", [0, 2, 3])
+def test_a_request_that_breaks_the_rules_is_aborted(context_id: int) -> None:
+    """A context id that is even, or that of another."""
+    stream = associate_bytes(*CONTEXTS[:2])
+    item = stream.index(b"\x20\x00", 74)
+    peer = Peer(acceptor())
+    peer.send(stream[: item + 4] + bytes([context_id]) + stream[item + 5 :])
+    assert isinstance(peer.pdus()[0], Abort)
+
+
+def test_titles_and_syntaxes_of_any_bytes_are_answered() -> None:
+    """What is echoed in the answer came from the network."""
+    stream = associate_bytes(called="CALLED", calling="CALLING")
+    stream = stream.replace(b"CALLED ", b"\xff\x00\x1b\n\\\xe9 ", 1)
+    uid = b"1.2.840.10008.1.2"
+    stream = stream.replace(uid, b"\xff.\x80 \x00\x01\n".ljust(len(uid), b"\xff"))
+    peer = Peer(acceptor())
+    peer.send(stream)
+    assert isinstance(peer.pdus()[0], AssociateAC)
+    assert "\n" not in repr(peer.association)
+
+
+def test_an_associate_request_in_single_bytes() -> None:
+    peer = Peer(acceptor())
+    for byte in associate_bytes():
+        peer.send(bytes([byte]))
+    assert isinstance(peer.pdus()[0], AssociateAC)
+
+
+def test_what_ended_how_is_logged(logged: list[LogEvent]) -> None:
+    made = acceptor()
+    peer = Peer(made)
+    peer.associate(calling="MODALITY")
+    peer.send(encode(ReleaseRQ()))
+    peer.lose()
+    Peer(made).lose()
+    texts = [
+        event["log_format"].format(**event) for event in logged if event["log_namespace"] == "txdicom.net.acceptor"
+    ]
+    assert any("MODALITY at 192.0.2.7:50000" in text and "released" in text for text in texts)
+    assert any("ended without an association" in text for text in texts)
+
+
+# -- stopping ----------------------------------------------------------------------------------------------------------
+
+
+def fired(deferred: Deferred[Any]) -> list[Any]:
+    results: list[Any] = []
+    deferred.addCallback(results.append)
+    return results
+
+
+def test_draining_nothing() -> None:
+    assert fired(acceptor().drain()) == [None]
+
+
+def test_newcomers_are_told_to_come_again(clock: Clock) -> None:
+    made = acceptor(Recorder(), clock=clock)
+    busy = Peer(made)
+    busy.associate()
+    busy.send(echo_bytes())
+    done = fired(made.drain())
+    newcomer = Peer(made)
+    answer = newcomer.associate()
+    assert (answer.result, answer.source, answer.reason) == rejections.TEMPORARY_CONGESTION
+    assert done == []
+
+
+def test_operations_finish_then_their_association_ends(clock: Clock) -> None:
+    recorder = Recorder()
+    made = acceptor(recorder, clock=clock)
+    busy, idle, half_open = Peer(made), Peer(made), Peer(made)
+    busy.associate()
+    idle.associate()
+    busy.send(echo_bytes())
+    done = fired(made.drain())
+    assert [type(pdu) for pdu in idle.pdus()] == [Abort]
+    assert idle.wire.closed == "lose"
+    assert half_open.wire.closed == "abort"
+    assert half_open.wire.value() == b""
+    assert busy.wire.closed == ""
+    recorder.started[0].answer()
+    assert busy.statuses() == [0]
+    assert [type(pdu) for pdu in busy.pdus()] == [Abort]
+    for peer in (busy, idle, half_open):
+        peer.lose()
+    assert done == [None]
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_message_that_is_whole_but_not_in_place_is_waited_for(clock: Clock) -> None:
+    """Its data are on their way to the disk: that is no idle association."""
+    recorder = Recorder()
+    recorder.in_place = False
+    made = acceptor(recorder, clock=clock)
+    peer = Peer(made)
+    peer.associate()
+    peer.send(store_bytes())
+    made.drain()
+    assert peer.wire.closed == ""
+    peer.association.arrived(recorder.all[0])
+    recorder.all[0].answer()
+    assert peer.statuses() == [0]
+    assert peer.wire.closed == "lose"
+
+
+def test_a_release_during_the_drain(clock: Clock) -> None:
+    recorder = Recorder()
+    made = acceptor(recorder, clock=clock)
+    peer = Peer(made)
+    peer.associate()
+    peer.send(echo_bytes())
+    made.drain()
+    peer.send(encode(ReleaseRQ()))
+    recorder.started[0].answer()
+    assert [type(pdu) for pdu in peer.pdus()] == [ReleaseRP]
+
+
+def test_after_drain_timeout_the_rest_is_aborted(clock: Clock) -> None:
+    made = acceptor(Recorder(), clock=clock, drain_timeout=30.0)
+    peer = Peer(made)
+    peer.associate()
+    peer.send(echo_bytes())
+    done = fired(made.drain())
+    clock.advance(30)
+    assert [type(pdu) for pdu in peer.pdus()] == [Abort]
+    assert peer.wire.closed == "lose"
+    clock.advance(1)
+    assert peer.wire.closed == "abort"
+    peer.lose()
+    assert done == [None]
+    assert clock.getDelayedCalls() == []
+
+
+def test_those_who_come_and_come_do_not_keep_a_stop_from_ending(clock: Clock) -> None:
+    made = acceptor(Recorder(), clock=clock, drain_timeout=30.0)
+    peers = [Peer(made)]
+    peers[0].associate()
+    peers[0].send(echo_bytes())
+    done = fired(made.drain())
+    for _ in range(29):
+        clock.advance(1)
+        peers.append(Peer(made))
+        peers[-1].associate()
+    clock.advance(1)
+    assert made.buildProtocol(ADDRESS) is None
+    for peer in peers:
+        assert peer.wire.closed
+        peer.lose()
+    assert done == [None]
+
+
+def test_draining_twice(clock: Clock) -> None:
+    """The operator is impatient."""
+    made = acceptor(Recorder(), clock=clock)
+    peer = Peer(made)
+    peer.associate()
+    peer.send(echo_bytes())
+    first, second = fired(made.drain()), fired(made.drain())
+    peer.lose()
+    assert (first, second) == ([None], [None])
+    assert clock.getDelayedCalls() == []
+
+
+def test_close_ends_whoever_is_left(clock: Clock) -> None:
+    made = acceptor(clock=clock)
+    done = fired(made.drain())
+    assert done == [None]
+    late = Peer(made)
+    late.associate()
+    closed = fired(made.close())
+    assert late.wire.closed == "abort"
+    late.lose()
+    assert closed == [None]
+    assert made.buildProtocol(ADDRESS) is None
+
+
+def test_paused() -> None:
+    made = acceptor()
+    made.paused = True
+    answer = Peer(made).associate()
+    assert (answer.result, answer.source, answer.reason) == rejections.TEMPORARY_CONGESTION
+    made.paused = False
+    assert isinstance(Peer(made).associate(), AssociateAC)
