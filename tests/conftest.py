@@ -8,6 +8,7 @@ import inspect
 import os
 import shutil
 import signal
+import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -162,12 +163,14 @@ def dcmtk() -> Callable[[str], str]:
     """`dcmtk("storescp")`: the path of a DCMTK program; without DCMTK the test is skipped."""
 
     def path_of(name: str) -> str:
-        path = shutil.which(name)
-        if path is None:
-            _missing(f"DCMTK's {name} is not installed")
-        return path
+        # pynetdicom, too, has a storescu and an echoscu, in the folder of an active virtual environment
+        for folder in os.get_exec_path():
+            path = shutil.which(name, path=folder)
+            if path is not None and b"$dcmtk:" in subprocess.run([path, "--version"], capture_output=True).stdout:
+                return path
+        _missing(f"DCMTK's {name} is not installed")
 
-    return path_of
+    return functools.cache(path_of)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from txdicom import __version__
 from txdicom.archive.arrival import Arrival, StagedFile
 from txdicom.archive.store import Store
 from txdicom.dimse.status import Status
-from txdicom.interfaces import ANY_STORAGE, IDicomAddin, IProcessCStore, IWriter, presentation_context
+from txdicom.interfaces import ANY_STORAGE, IDicomAddin, IProcessCStore, IStaging, IWriter, presentation_context
 
 
 @implementer(IDicomAddin, IProcessCStore)
@@ -32,6 +32,7 @@ class StorageAddin:
         """Opens the store, which sweeps what a crash left in the staging folder."""
         self._writer = server.service(IWriter)
         self._store.open()
+        server.service(IStaging).use(self._store.staging_folder)
 
     def unload(self) -> None:
         """Closes the store."""

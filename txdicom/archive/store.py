@@ -128,6 +128,11 @@ class Store:
         if swept:
             _log.info("{count} unfinished instances removed from {folder}", count=swept, folder=self._staging.folder)
 
+    @property
+    def staging_folder(self) -> str:
+        """Where instances are written before they get their names."""
+        return self._staging.folder
+
     def close(self) -> None:
         """Let another process have the store."""
         self._staging.close()

@@ -56,8 +56,9 @@ def run(work: Callable[[Any], Coroutine[Deferred[Any], Any, int]], *, debug: boo
         reactor.callWhenRunning(begin)
         reactor.run(installSignalHandlers=False)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not signals:  # else the process is about to end, and a further signal is not to disturb it
+            for number, handler in before.items():
+                signal.signal(number, handler)
     if not outcome:
         return 128 + signals[0]
     [result] = outcome

@@ -4,7 +4,7 @@ An add-in is any object that provides `IDicomAddin`, and beside it what it wants
 `IProcessCStore`, `IProcessN…`. Its `on_…` methods say by `@presentation_context` what they answer for.
 """
 
-from txdicom.interfaces.addin import IDicomAddin, IServer, IWriter
+from txdicom.interfaces.addin import IDicomAddin, IServer, IStaging, IWriter
 from txdicom.interfaces.contexts import declared_contexts, presentation_context
 from txdicom.interfaces.messages import (
     IProcessCEcho,
@@ -34,6 +34,7 @@ __all__ = [
     "IReceivedInstance",
     "IRequest",
     "IServer",
+    "IStaging",
     "IWriter",
     "declared_contexts",
     "presentation_context",

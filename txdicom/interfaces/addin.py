@@ -37,6 +37,17 @@ class IServer(Interface):
         """The base service that provides `interface`; LookupError with its name where there is none."""
 
 
+class IStaging(Interface):
+    """Base service: the folder that large data sets are received into."""
+
+    def use(folder):  # type: ignore[no-untyped-def]  # an interface's method
+        """Has them received into `folder` from now on.
+
+        For an add-in that gives the files their place by renaming them, which works within one file system only. It
+        also removes what a crash left there: files named by eight hexadecimal digits, "-", a number and ".part".
+        """
+
+
 class IWriter(Interface):
     """Base service: the one thread that writes received instances to the disk.
 

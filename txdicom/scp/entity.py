@@ -15,7 +15,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from txdicom.errors import AddinError, DicomError, NotConfigured, SettingsError
-from txdicom.interfaces import IDicomAddin, IServer, IWriter
+from txdicom.interfaces import IDicomAddin, IServer, IStaging, IWriter
 from txdicom.net.acceptor import Acceptor
 from txdicom.scp.config import ScpConfig, validated
 from txdicom.scp.policy import AcceptancePolicy
@@ -60,6 +60,7 @@ class ApplicationEntity:
         self._writer = WriterThread(reactor.callFromThread)
         self._services[IWriter] = self._writer
         self._spool = Spool(self._writer, self._staging)
+        self._services[IStaging] = self._spool
         _verify(self.addins)
         policy, dispatcher = self._answering(self.addins)
         self.acceptor = Acceptor(self.config, policy, dispatcher, reactor)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from zope.interface import implementer
 
-from txdicom.interfaces import IReceivedInstance
+from txdicom.interfaces import IReceivedInstance, IStaging
 from txdicom.part10 import file_meta
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Flow(Protocol):
         """Read on."""
 
 
+@implementer(IStaging)
 class Spool:
     """What the received instances of one server share: the folder, the thread, the memory."""
 
@@ -56,6 +57,10 @@ class Spool:
         self._path = ""
         self._numbers = count(1)
         self._prefix = secrets.token_hex(4)
+
+    def use(self, folder: str) -> None:
+        """See `IStaging`."""
+        self._path = folder
 
     def new_path(self) -> str:
         """A name for a staged file, of the form that the sweep of the staging folder knows."""
