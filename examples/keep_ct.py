@@ -1,7 +1,7 @@
 """A server in one file: keeps CT images in a folder, answers C-ECHO, and says what it got.
 
-    python examples/keep_ct.py FOLDER [PORT]
-    storescu -aec KEEP_CT 127.0.0.1 11113 *.dcm        # DCMTK's, or: txdicom store KEEP_CT@127.0.0.1:11113 *.dcm
+python examples/keep_ct.py FOLDER [PORT]
+storescu -aec KEEP_CT 127.0.0.1 11113 *.dcm        # DCMTK's, or: txdicom store KEEP_CT@127.0.0.1:11113 *.dcm
 """
 
 import sys

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import greenlet
 import hypothesis
@@ -152,7 +152,7 @@ def no_unhandled_failure() -> Generator[None]:
 # --- peers ------------------------------------------------------------------------------------------------------------
 
 
-def _missing(reason: str) -> None:
+def _missing(reason: str) -> NoReturn:
     if PEERS_REQUIRED:
         pytest.fail(f"{reason}, and TXDICOM_REQUIRE_PEERS is set")
     pytest.skip(reason)
@@ -168,7 +168,7 @@ def dcmtk() -> Callable[[str], str]:
             path = shutil.which(name, path=folder)
             if path is not None and b"$dcmtk:" in subprocess.run([path, "--version"], capture_output=True).stdout:
                 return path
-        _missing(f"DCMTK's {name} is not installed")
+        return _missing(f"DCMTK's {name} is not installed")
 
     return functools.cache(path_of)
 

@@ -45,7 +45,7 @@ _NOT_STORED: Final = ("MediaStorageDirectoryStorage",)
 
 
 def is_uid(text: str) -> bool:
-    """Whether `text` may name a file: digits and dots only, at most 64 characters (PS3.5 §9.1, leading zeros let pass)."""
+    """Whether `text` may name a file: digits and dots, at most 64 characters (PS3.5 §9.1 but leading zeros)."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
@@ -62,7 +62,7 @@ def storage_sop_classes() -> frozenset[str]:
     return frozenset(
         uid
         for uid, (name, kind, _info, _retired, keyword) in UID_dictionary.items()
-        if kind == "SOP Class" and " Storage" in name and "Storage Commitment" not in name and keyword not in _NOT_STORED
+        if kind == "SOP Class" and " Storage" in name and "Commitment" not in name and keyword not in _NOT_STORED
     )
 
 

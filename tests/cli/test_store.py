@@ -131,9 +131,9 @@ async def test_a_signal_aborts(tmp_path: Path) -> None:
     write_many(tmp_path, 50, size=100_000)
 
     async def answer(operation: Operation) -> None:
-        await task.deferLater(reactor, 0.05)
         if len(provider.operations) == 4:
             running.signal("INT")
+        await task.deferLater(reactor, 0.05)
         operation.answer()
 
     async with providing(answer) as provider:

@@ -12,6 +12,7 @@ from twisted.internet import reactor, task
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from tests.net.wire import Message, Reader, associate_bytes
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _warm: list[bool] = []
 #: seconds that anything here may take; far more than it does
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 async def pause(seconds: float = 0.0) -> None:
@@ -36,6 +37,16 @@ async def until(condition: Callable[[], Any], what: str = "") -> None:
     while not condition():
         assert reactor.seconds() < end, what or "it never came true"  # type: ignore[attr-defined]
         await pause(0.002)
+
+
+async def expire(clock: Clock, condition: Callable[[], Any], what: str = "") -> None:
+    """Lets the time of `clock` pass, second by second, until `condition` holds: time-outs without waiting for them."""
+
+    def passed() -> Any:
+        clock.advance(1)
+        return condition()
+
+    await until(passed, what)
 
 
 class Raw(Protocol):
@@ -133,8 +144,11 @@ class Server:
 
 
 @asynccontextmanager
-async def server(*addins: Any, **settings: Any) -> AsyncGenerator[Server]:
-    """A server with these add-ins, or with all of the tests' ones; afterwards nothing of it may be left."""
+async def server(*addins: Any, clock: Clock | None = None, **settings: Any) -> AsyncGenerator[Server]:
+    """A server with these add-ins, or with all of the tests' ones; afterwards nothing of it may be left.
+
+    With `clock` its time-outs are those of that clock.
+    """
     if not _warm:
         # the first accepted connection makes Twisted open a descriptor that it keeps for when there are no more
         _warm.append(True)
@@ -152,12 +166,21 @@ async def server(*addins: Any, **settings: Any) -> AsyncGenerator[Server]:
         **{"drain_timeout": 0.1, **settings},
     )
     made = Server(entity)
+    if clock is not None:
+        entity.acceptor._clock = clock
     try:
         yield made
     finally:
-        await entity.stop()
+        await stopped(entity, clock)
     await made.empty()
     await until(lambda: descriptors() <= before, "descriptors are left open")
+
+
+async def stopped(entity: ApplicationEntity, clock: Clock | None) -> None:
+    stopping = Deferred.fromCoroutine(entity.stop())
+    if clock is not None:
+        await expire(clock, lambda: stopping.called)
+    await stopping
 
 
 def descriptors() -> int:

@@ -9,9 +9,10 @@ import struct
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
-from tests.faults.link import Raw, Server, pause, server, until
+from tests.faults.link import Raw, Server, expire, pause, server, until
 from tests.net.wire import MPPS, MPPS_ID, associate_bytes, data_set, echo_bytes, message_bytes, pdata, store_bytes
 from tests.services.serving import EchoAddin, NormalizedAddin, StoreAddin
 from txdicom.dimse import requests
@@ -51,7 +52,7 @@ async def in_phase(made: Server, phase: str) -> Raw:
         await pause()
         (association,) = made.acceptor.associations.values() or [None]
     protocol = association.protocol
-    await until(lambda: protocol.bytes_received == len(PHASES[phase]) or protocol._pauses)
+    await until(lambda: protocol.bytes_received == len(PHASES[phase]) or protocol._pauses or association.lost)
     return raw
 
 
@@ -83,23 +84,27 @@ async def test_the_peer_goes(phase: str, how: str) -> None:
 @pytest_twisted.ensureDeferred
 async def test_the_peer_stalls(phase: str) -> None:
     """ARTIM before and after an association, client_timeout in it, addin_timeout while an add-in works."""
-    timeouts = dict.fromkeys(("artim_timeout", "client_timeout", "addin_timeout", "write_timeout"), 0.15)
-    async with server(*patient(), **timeouts) as made:
+    clock = Clock()
+    async with server(*patient(), clock=clock) as made:
         raw = await in_phase(made, phase)
         await serves(made)
-        await raw.closed()
+        assert raw.lost is None
+        await expire(clock, lambda: raw.lost)
         await made.empty()
+    assert clock.seconds() < 1_000
 
 
 @pytest_twisted.ensureDeferred
 async def test_bytes_that_trickle_do_not_prolong_artim() -> None:
-    async with server(artim_timeout=0.2) as made:
+    clock = Clock()
+    async with server(clock=clock) as made:
         raw = await made.peer()
-        for byte in associate_bytes():
+        for byte in associate_bytes()[:40]:
             if raw.lost:
                 break
             raw.send(bytes([byte]))
-            await pause(0.02)
+            clock.advance(1)
+            await pause()
         assert await raw.closed() == b""
 
 
@@ -138,12 +143,13 @@ async def test_a_whole_conversation_in_single_bytes() -> None:
 )
 @pytest_twisted.ensureDeferred
 async def test_a_stray_is_ended_by_an_abort_and_artim(stray: bytes) -> None:
-    async with server(artim_timeout=0.2) as made:
+    clock = Clock()
+    async with server(clock=clock) as made:
         raw = await made.peer()
         raw.send(stray)
         await serves(made)
-        data = await raw.closed()
-        assert data in {b"", encode(Abort(0, 0))}
+        await expire(clock, lambda: raw.lost)
+        assert raw.data in {b"", encode(Abort(0, 0))}
         await made.empty()
 
 
@@ -160,7 +166,7 @@ async def test_a_tls_client_on_a_plain_port_is_told_at_once() -> None:
                 return error.reason or str(error)
         return "no error"
 
-    async with server(artim_timeout=0.2) as made:
+    async with server() as made:
         assert "WRONG_VERSION" in await deferToThread(handshake, made.port)
 
 
@@ -168,12 +174,13 @@ async def test_a_tls_client_on_a_plain_port_is_told_at_once() -> None:
 async def test_no_memory_for_a_length_that_is_only_claimed() -> None:
     import tracemalloc
 
-    async with server(artim_timeout=0.2, max_associate_length=1_048_576) as made:
+    async with server(max_associate_length=1_048_576) as made:
         tracemalloc.start()
         for header in (b"\x01\x00\x00\x0f\xff\xff", b"\x01\x00\xff\xff\xff\xff", b"\x04\x00\x7f\xff\xff\xff"):
             raw = await made.peer()
             raw.send(header + bytes(10))
-            await pause(0.05)
+            await pause(0.02)
+            raw.close()
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 2_000_000
@@ -233,18 +240,21 @@ async def test_a_peer_that_asks_and_never_reads() -> None:
     answer.PixelData = bytes(50_000)
     answer["PixelData"].VR = "OW"
     addin = NormalizedAddin(lambda request: (0, answer))
-    async with server(addin, StoreAddin(), write_timeout=0.5, send_buffer=4_096) as made:
+    clock = Clock()
+    async with server(addin, StoreAddin(), clock=clock, send_buffer=4_096) as made:
         raw = await made.peer(SO_RCVBUF=4_096)
         assert isinstance(await raw.associate(), AssociateAC)
         raw.transport.pauseProducing()  # type: ignore[union-attr]
-        stream = b"".join(message_bytes(MPPS_ID, requests.n_get_rq(number, MPPS, "1.2.3")) for number in range(1, 2_001))
+        stream = b"".join(
+            message_bytes(MPPS_ID, requests.n_get_rq(number, MPPS, "1.2.3")) for number in range(1, 2_001)
+        )
         raw.send(stream)
         (association,) = made.acceptor.associations.values()
         await until(lambda: association.protocol._pauses)
         await serves(made)
         asked = len(addin.requests)
         assert asked < 2_000
-        await until(lambda: association.lost, "it was not cut")
+        await expire(clock, lambda: association.lost, "it was not cut")
         assert "took no bytes" in association.outcome
         assert len(addin.requests) == asked
         raw.transport.resumeProducing()  # type: ignore[union-attr]
@@ -252,7 +262,7 @@ async def test_a_peer_that_asks_and_never_reads() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_slow_reader_gets_everything() -> None:
-    async with server(EchoAddin(), send_buffer=4_096, write_timeout=2.0) as made:
+    async with server(EchoAddin(), send_buffer=4_096) as made:
         raw = await made.peer(SO_RCVBUF=4_096)
         await raw.associate(window=(0, 0))
         count = 5 * CROWD
@@ -288,17 +298,18 @@ async def test_a_sender_far_beyond_its_window() -> None:
 @pytest_twisted.ensureDeferred
 async def test_zero_length_fragments_without_end() -> None:
     """They cost the peer 12 bytes each; here they must cost less."""
-    async with server(client_timeout=0.3, artim_timeout=0.3) as made:
+    clock = Clock()
+    async with server(clock=clock) as made:
         raw = await made.peer()
         await raw.associate()
         raw.send(message_bytes(MPPS_ID, requests.n_set_rq(1, MPPS, "1.2.3")) + pdata(MPPS_ID, 0, b"") * 100_000)
         await serves(made)
-        await raw.closed()
+        await expire(clock, lambda: raw.lost)
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_large_instance_while_another_stalls() -> None:
-    async with server(client_timeout=5.0) as made:
+    async with server() as made:
         stalled = await in_phase(made, "half a large message")
         raw = await made.peer()
         await raw.associate()
@@ -340,11 +351,14 @@ async def test_stopping_with_a_peer_that_does_not_read() -> None:
 @pytest_twisted.ensureDeferred
 async def test_lengths_are_checked_before_anything_is_kept() -> None:
     """A P-DATA-TF that is longer than announced (PS3.8 D.1) aborts at its header."""
-    async with server(max_pdu_length=4_096, pdu_tolerance=100, artim_timeout=0.2) as made:
+    async with server(max_pdu_length=4_096, pdu_tolerance=100) as made:
         for length, aborted in ((4_196, False), (4_197, True)):
             raw = await made.peer()
             await raw.associate()
+            (association,) = made.acceptor.associations.values()
+            before = association.protocol.bytes_received
             raw.send(struct.pack(">BxIIBB", 4, length, length - 4, 3, 1))
-            await pause(0.05)
-            assert any(isinstance(pdu, Abort) for pdu in raw.pdus()) is aborted
+            await until(lambda one=association, count=before: one.protocol.bytes_received > count)
+            assert bool(association.outcome) is aborted
             raw.reset()
+            await made.empty()

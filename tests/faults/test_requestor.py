@@ -15,7 +15,9 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, cli
 
 from tests.faults.link import Raw, Rogue, descriptors, failure_of, pause, server, until
 from tests.net.wire import CONTEXTS, CT, CT_ID, ECHO_ID, AcceptAll, message_bytes, pdata
-from txdicom.dimse import messages
+from txdicom.dimse import messages, requests
+from txdicom.dimse.command import Command
+from txdicom.dimse.elements import COMMAND_DATA_SET_TYPE
 from txdicom.errors import (
     AssociationAborted,
     AssociationRejected,
@@ -279,7 +281,7 @@ async def test_a_peer_with_the_least_maximum_length(tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_requests_of_a_peer_that_has_no_business_to_ask() -> None:
     async with established() as (association, raw):
-        raw.send(message_bytes(ECHO_ID, __import__("txdicom.dimse.requests", fromlist=["x"]).c_echo_rq(1)))
+        raw.send(message_bytes(ECHO_ID, requests.c_echo_rq(1)))
         assert await raw.answers(1) == [0x0211]
         assert association.established
 
@@ -289,9 +291,6 @@ async def test_a_response_without_end() -> None:
     async with established(artim_timeout=0.2) as (association, raw):
         asking = Deferred.fromCoroutine(echo(association))
         await until(raw.messages)
-        from txdicom.dimse.command import Command
-        from txdicom.dimse.elements import COMMAND_DATA_SET_TYPE
-
         response = Command(messages.response(raw.messages()[0].command).values | {COMMAND_DATA_SET_TYPE: 1})
         raw.send(message_bytes(ECHO_ID, response) + pdata(ECHO_ID, 0, bytes(100_000)) * 200)
         assert isinstance(await failure_of(asking), AssociationAborted)

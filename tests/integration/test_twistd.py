@@ -357,7 +357,8 @@ def test_a_start_that_fails_late(workplace: Workplace, listen: str) -> None:
     )
     workplace.base = base
     assert run.returncode == 1
-    assert f"error   the server TXDICOM cannot start: add-in storage cannot be loaded: the store {other} is in use" in run.stdout
+    sentence = f"add-in storage cannot be loaded: the store {other} is in use"
+    assert f"error   the server TXDICOM cannot start: {sentence}" in run.stdout
     assert "Traceback" not in run.stdout + run.stderr
     assert run.stdout.endswith("stopped\n")
     assert not (workplace.folder / "twistd.pid").exists()

@@ -59,8 +59,17 @@ def test_half_open_pool_full() -> None:
     first, _ = Peer(made), Peer(made)
     assert made.buildProtocol(ADDRESS) is None
     first.associate()
-    assert made.buildProtocol(ADDRESS) is not None
+    Peer(made)
     assert made.buildProtocol(ADDRESS) is None
+
+
+def test_a_connection_that_never_came_about_is_not_counted() -> None:
+    """Where TLS cannot begin (a certificate that is broken), nobody tells of the end either."""
+    made = acceptor(max_half_open=1)
+    for _ in range(3):
+        assert made.buildProtocol(ADDRESS) is not None
+    assert (made.slots.half_open, made.associations) == (0, {})
+    assert fired(made.drain()) == [None]
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,8 @@ def test_cancelled(when: str) -> None:
     if when == "connecting":
         assert asked.endpoint.cancelled == 1
     elif when == "asked":
-        assert asked.endpoint.wire.closed == "abort"
+        assert asked.sent() == [Abort(0, 0)]
+        assert asked.endpoint.wire.closed == "lose"  # so that the peer sees the A-ABORT
         lose(protocol)
     else:
         assert asked.result.established

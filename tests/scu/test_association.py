@@ -96,6 +96,16 @@ async def test_it_cannot_be_opened_twice_nor_used_before() -> None:
                 await association.open()
 
 
+async def test_it_can_be_opened_again() -> None:
+    async with providing(success) as provider:
+        association = connect(reactor, provider.peer)
+        for _ in range(2):
+            async with association:
+                assert (await association.echo()).is_success
+        assert len(association.associations) == 1
+    assert provider.outcomes == ["released"] * 2
+
+
 async def test_a_call_that_needs_other_contexts_opens_a_further_association() -> None:
     async with providing(success) as provider:
         async with connect(reactor, provider.peer, contexts=[(CT, [EXPLICIT])]) as association:

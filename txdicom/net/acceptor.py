@@ -78,12 +78,15 @@ class Acceptor(Factory):
             )
             return None
         association = Association(self, self.config, self._clock, requestor=False, performer=self.performer, peer=addr)
-        self.slots.enter(association.number)
-        self.associations[association.number] = association
         association.protocol.factory = self
         return association.protocol
 
     # -- owner of its associations -------------------------------------------------------------------------------------
+
+    def connected(self, association: Association) -> None:
+        """It counts from now on; where TLS cannot even begin, its end would never be told."""
+        self.slots.enter(association.number)
+        self.associations[association.number] = association
 
     def associate_indication(self, association: Association, rq: AssociateRQ) -> None:
         """Decides, or has the policy decide."""

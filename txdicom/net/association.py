@@ -72,7 +72,8 @@ class Association(Exchange):
     # -- for the owner -------------------------------------------------------------------------------------------------
 
     def connected(self) -> None:
-        """The transport connection is there, TLS included."""
+        """The transport connection is there; on the requesting side TLS included."""
+        self.owner.connected(self)
         if self.requestor:
             deadlines, timeout = self.protocol.deadlines, self.config.artim_timeout
             deadlines.clear("connect")

@@ -113,6 +113,9 @@ class Requestor:
 
     # -- owner of the association --------------------------------------------------------------------------------------
 
+    def connected(self, association: Association) -> None:
+        """Now the peer is asked."""
+
     def associate_indication(self, association: Association, rq: AssociateRQ) -> None:
         """A requestor is not asked."""
 

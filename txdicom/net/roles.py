@@ -42,6 +42,9 @@ class Performer(Protocol):
 class Owner(Protocol):
     """Whoever made the association: the acceptor or the requestor."""
 
+    def connected(self, association: Association) -> None:
+        """The connection is there; from now on its end will be told."""
+
     def associate_indication(self, association: Association, rq: AssociateRQ) -> None:
         """The peer asks for an association (acceptor only)."""
 

@@ -71,6 +71,7 @@ class Association(Calls):
         """
         if self._trigger is not None:
             raise LocalProtocolError("the association is open already")
+        self._associations, self._asked = [], set()
         self._trigger = self._reactor.addSystemEventTrigger("before", "shutdown", self._at_shutdown)
         try:
             contexts = self._contexts
