@@ -12,8 +12,9 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, clientFromString
+from twisted.internet.task import Clock
 
-from tests.faults.link import Raw, Rogue, descriptors, failure_of, pause, server, until
+from tests.faults.link import Raw, Rogue, descriptors, expire, failure_of, pause, server, until
 from tests.net.wire import CONTEXTS, CT, CT_ID, ECHO_ID, AcceptAll, message_bytes, pdata
 from txdicom.dimse import messages, requests
 from txdicom.dimse.command import Command
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
     from txdicom.net.association import Association
 
 
-def request(port: int, endpoint: Any = None, **settings: Any) -> Deferred[Association]:
+def request(port: int, endpoint: Any = None, *, clock: Any = reactor, **settings: Any) -> Deferred[Association]:
     endpoint = endpoint or TCP4ClientEndpoint(reactor, "127.0.0.1", port)
-    made = Requestor(endpoint, NetConfig(**settings), reactor, peer_name="PEER")  # type: ignore[arg-type]
+    made = Requestor(endpoint, NetConfig(**settings), clock, peer_name="PEER")
     return made.request("CLIENT", "SERVER", CONTEXTS)
 
 
@@ -121,7 +122,8 @@ async def test_a_unix_socket_that_is_not_there(tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_no_association(answer: str, expected: type[Exception]) -> None:
     async with Rogue() as rogue:
-        asking = request(rogue.port, artim_timeout=0.2)
+        clock = Clock()
+        asking = request(rogue.port, clock=clock)
         raw = await rogue.connection()
         rq = await raw.pdu()
         if answer == "close":
@@ -138,8 +140,18 @@ async def test_no_association(answer: str, expected: type[Exception]) -> None:
             raw.send(encode(AssociateRJ(2, 3, 2)))
             if answer == "reject":
                 raw.close()
-        assert isinstance(await failure_of(asking), expected)
-        await raw.closed()
+        ended = failure_later(asking)
+        await expire(clock, lambda: ended)
+        assert isinstance(ended[0].value, expected)
+        await expire(clock, lambda: raw.lost)
+        assert not clock.getDelayedCalls()
+
+
+def failure_later(deferred: Deferred[Any]) -> list[Any]:
+    """Will hold the failure that `deferred` ends in."""
+    ended: list[Any] = []
+    deferred.addBoth(ended.append)
+    return ended
 
 
 @pytest.mark.parametrize("phase", ["connecting", "asked"])
@@ -159,7 +171,8 @@ async def test_cancelling(phase: str) -> None:
 @pytest.mark.parametrize("how", ["silence", "close", "reset", "abort", "garbage", "half an answer", "release"])
 @pytest_twisted.ensureDeferred
 async def test_no_response(how: str) -> None:
-    async with established(dimse_timeout=0.2, artim_timeout=0.2) as (association, raw):
+    clock = Clock()
+    async with established(clock=clock) as (association, raw):
         asking = Deferred.fromCoroutine(echo(association))
         await until(raw.messages)
         (asked,) = raw.messages()
@@ -173,15 +186,19 @@ async def test_no_response(how: str) -> None:
             raw.send(encode(ReleaseRQ()))
         elif how == "half an answer":
             raw.send(message_bytes(ECHO_ID, messages.response(asked.command))[:-1])
-        error = await failure_of(asking)
-        assert isinstance(error, DimseTimeout if how in {"silence", "half an answer"} else AssociationAborted)
-        await association.when_lost()
+        ended = failure_later(asking)
+        late = how in {"silence", "half an answer"}
+        await (expire(clock, lambda: ended) if late else until(lambda: ended))
+        assert isinstance(ended[0].value, DimseTimeout if late else AssociationAborted)
+        await expire(clock, lambda: association.lost)
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_release_that_is_not_answered() -> None:
-    async with established(artim_timeout=0.2) as (association, raw):
-        await association.release()
+    clock = Clock()
+    async with established(clock=clock) as (association, raw):
+        association.release()
+        await expire(clock, lambda: association.lost)
         assert "no answer to A-RELEASE-RQ" in association.outcome
         await raw.closed()
 
@@ -205,7 +222,7 @@ async def test_a_release_that_is_answered_somehow(how: str) -> None:
 @pytest_twisted.ensureDeferred
 async def test_both_release_at_once() -> None:
     """PS3.8 §7.2.2.7: the requestor answers first."""
-    async with established(artim_timeout=0.5) as (association, raw):
+    async with established() as (association, raw):
         releasing = association.release()
         raw.send(encode(ReleaseRQ()))
         await until(lambda: len(raw.pdus()) == 3)
@@ -222,12 +239,12 @@ async def test_amid_sending_a_large_file(tmp_path: Path, how: str) -> None:
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.truncate(200_000_000)
-    settings = {"write_timeout": 0.4, "dimse_timeout": 30.0, "artim_timeout": 0.3, "send_buffer": 4_096}
-    async with established(**settings) as (association, raw):
+    clock = Clock()
+    async with established(clock=clock, send_buffer=4_096) as (association, raw):
         raw.transport.pauseProducing()  # type: ignore[union-attr]
         fd = os.open(path, os.O_RDONLY)
         asking = store(association, CT_ID, CT, "1.2.3", FileSource(fd, 0, 200_000_000))
-        await until(lambda: association.protocol.deadlines._due.get("write"))
+        await until(lambda: clock.advance(0) or association.protocol.deadlines._due.get("write"))
         assert association.protocol.bytes_sent < 50_000_000
         if how == "reset":
             raw.reset()
@@ -237,13 +254,14 @@ async def test_amid_sending_a_large_file(tmp_path: Path, how: str) -> None:
             association.give_up("enough")
         elif how == "cancelled":
             asking.cancel()
-        error = await failure_of(asking)
-        assert isinstance(error, CancelledError if how == "cancelled" else AssociationAborted), error
+        ended = failure_later(asking)
+        await (expire(clock, lambda: ended) if how == "stalls" else until(lambda: ended))
+        assert isinstance(ended[0].value, CancelledError if how == "cancelled" else AssociationAborted)
         if how == "stalls":
-            assert "took no bytes" in str(error)
+            assert "took no bytes" in ended[0].getErrorMessage()
         if how == "cancelled":
             association.give_up("enough")
-        await association.when_lost()
+        await expire(clock, lambda: association.lost)
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
         raw.transport.resumeProducing()  # type: ignore[union-attr]
@@ -254,11 +272,14 @@ async def test_a_file_that_is_shorter_than_it_was(tmp_path: Path) -> None:
     """It was cut after it was opened: nothing wrong is sent as right."""
     path = tmp_path / "file"
     path.write_bytes(bytes(1_000_000))
-    async with established(artim_timeout=0.2) as (association, raw):
+    clock = Clock()
+    async with established(clock=clock) as (association, raw):
         fd = os.open(path, os.O_RDONLY)
-        error = await failure_of(store(association, CT_ID, CT, "1.2.3", FileSource(fd, 0, 2_000_000)))
-        assert "ended before the data set did" in str(error)
-        await association.when_lost()
+        ended = failure_later(store(association, CT_ID, CT, "1.2.3", FileSource(fd, 0, 2_000_000)))
+        await until(lambda: clock.advance(0) or ended)
+        assert "ended before the data set did" in ended[0].getErrorMessage()
+        await until(lambda: len(raw.pdus()) == 2)
+        await expire(clock, lambda: association.lost)
         assert [type(pdu) for pdu in raw.pdus()][-1] is Abort
         assert raw.messages() == []
 
@@ -288,11 +309,12 @@ async def test_requests_of_a_peer_that_has_no_business_to_ask() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_response_without_end() -> None:
-    async with established(artim_timeout=0.2) as (association, raw):
+    clock = Clock()
+    async with established(clock=clock) as (association, raw):
         asking = Deferred.fromCoroutine(echo(association))
         await until(raw.messages)
         response = Command(messages.response(raw.messages()[0].command).values | {COMMAND_DATA_SET_TYPE: 1})
         raw.send(message_bytes(ECHO_ID, response) + pdata(ECHO_ID, 0, bytes(100_000)) * 200)
         assert isinstance(await failure_of(asking), AssociationAborted)
         assert "over 16777216 bytes" in association.outcome
-        await association.when_lost()
+        await expire(clock, lambda: association.lost)
