@@ -190,9 +190,9 @@ async def test_nothing_goes_out_unencrypted(pem: Path) -> None:
             context.wrap_socket(plain, server_hostname="localhost") as secure,
         ):
             secure.sendall(associate_bytes(window=(0, 0)) + echo_bytes() * 2_000)
-            while data.count(b"\x04\x00") < 2_000:
+            while data.count(b"\x30\x80") < 2_000:  # the Command Field of an answer
                 data += secure.recv(65_536)
         return data
 
     async with tls_server(pem) as made:
-        assert len(await deferToThread(conversation, made.port)) > 100_000
+        assert len(await deferToThread(conversation, made.port)) > 50_000

@@ -13,7 +13,16 @@ from zope.interface import directlyProvides
 
 from tests.net.wire import Wire, pdata, split
 from txdicom.dimse.fragmenter import Block
-from txdicom.net.sending import BLOCKS_A_TURN, CROWD, FileSource, MemorySource, NothingSent, Outbox, Outgoing
+from txdicom.net.sending import (
+    BLOCKS_A_TURN,
+    CROWD,
+    FileSource,
+    MemorySource,
+    NothingSent,
+    Outbox,
+    Outgoing,
+    PaddedFileSource,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -353,3 +362,22 @@ def test_file_source_closes_once(tmp_path: Path) -> None:
     source.close()
     os.fstat(other)
     os.close(other)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5, 6, 9])
+def test_a_padded_part_of_a_file(tmp_path: Path, step: int) -> None:
+    """One zero byte, whatever follows in the file."""
+    path = tmp_path / "file"
+    path.write_bytes(b"headABCDEtail")
+    source = PaddedFileSource(os.open(path, os.O_RDONLY), 4, 5)
+    assert source.size == 6
+    read = b""
+    while len(read) < source.size:
+        buffer = bytearray(min(step, source.size - len(read)))
+        half = len(buffer) // 2
+        view = memoryview(buffer)
+        count = source.read_into([one for one in (view[:half], view[half:]) if one])
+        assert count
+        read += buffer[:count]
+    assert read == b"ABCDE\0"
+    source.close()

@@ -185,6 +185,37 @@ async def test_a_compressed_file_is_not(tmp_path: Path) -> None:
     assert sent.stored
 
 
+@pytest.mark.parametrize(
+    ("accepted", "words"),
+    [
+        (None, f"did not accept its SOP class {CT}"),
+        ([], f"refused the presentation context for {CT} in transfer syntax {JPEG} (user rejection)"),
+        ([EXPLICIT], f"did not accept its transfer syntax {JPEG}"),
+    ],
+)
+async def test_the_result_of_its_presentation_context(tmp_path: Path, accepted: list[str] | None, words: str) -> None:
+    path = write(tmp_path / "a.dcm", transfer_syntax=JPEG)
+    async with providing(success, syntaxes=lambda _: accepted) as provider:
+        async with connect(reactor, provider.peer, files=path) as association:
+            [result] = [one async for one in association.store(path)]
+    assert words in result.error
+
+
+@pytest.mark.parametrize("syntax", [uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT])
+@pytest.mark.parametrize("size", [100, 101, 16_378, 16_379, 65_511, 65_512, 65_513, 200_001])
+async def test_a_deflated_data_set_goes_out_in_even_length(tmp_path: Path, syntax: str, size: int) -> None:
+    data = bytes(1 + number % 255 for number in range(size))
+    path = tmp_path / "a.dcm"
+    path.write_bytes(file_meta(CT, "1.2.3", syntax) + data)
+    async with providing(success, syntaxes=lambda _: [syntax]) as provider:
+        async with connect(reactor, provider.peer, files=path) as association:
+            [result] = [one async for one in association.store(path)]
+        [operation] = provider.operations
+    assert operation.data == data + (bytes(size % 2) if syntax in uids.DEFLATED else b"")
+    assert result.stored
+    assert result.size == size
+
+
 async def test_a_sop_class_that_is_not_accepted(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dcm")
     async with providing(success, syntaxes=lambda uid: None if uid == CT else [EXPLICIT]) as provider:
@@ -409,15 +440,78 @@ async def test_a_lost_association_leaves_its_files_to_the_others(tmp_path: Path)
     assert not open_files()
 
 
+async def test_a_new_association_goes_on_where_one_is_lost(tmp_path: Path) -> None:
+    paths = write_many(tmp_path, 12, size=1000)
+    async with providing(losing(lambda _: True)) as provider:
+        async with StoreScu(reactor, provider.peer) as scu:
+            results = [one async for one in scu.store(paths)]
+            assert scu.bytes_sent > 12 * 1000
+        assert [one.path for one in results] == paths
+        assert [one.stored for one in results] == [True, True, False] * 4
+        assert all("aborted" in one.error for one in results if not one.stored)
+        assert len(provider.requests) == 4  # none for nothing
+    assert not open_files()
+
+
+async def test_what_is_under_way_together_fails_together(tmp_path: Path) -> None:
+    write_many(tmp_path, 10)
+
+    def answer(operation: Operation) -> None:
+        if operation.association is not provider.associations[0]:
+            operation.answer()
+        elif len(provider.operations) == 4:
+            operation.association.abort()
+
+    async with providing(answer, max_operations=4) as provider:
+        async with StoreScu(reactor, provider.peer, window=4) as scu:
+            results = [one async for one in scu.store(tmp_path)]
+        assert [one.stored for one in results] == [False] * 4 + [True] * 6
+        assert len(provider.requests) == 2
+    assert not open_files()
+
+
+async def test_an_association_that_ends_between_two_files_costs_none(tmp_path: Path) -> None:
+    write_many(tmp_path, 100)
+    async with providing(success) as provider, StoreScu(reactor, provider.peer) as scu:
+        results = scu.store(tmp_path)
+        first = await anext(results)
+        await task.deferLater(reactor, 0.3)  # the results nobody reads have stopped the sending
+        provider.associations[0].abort()
+        await task.deferLater(reactor, 0.05)
+        assert all([first.stored, *[one.stored async for one in results]])
+        assert len(provider.operations) == 100
+        assert len(provider.requests) == 2
+
+
+async def test_a_new_association_that_cannot_be_had(tmp_path: Path) -> None:
+    write_many(tmp_path, 10)
+
+    def one(_: Any) -> Any:
+        return None if len(provider.requests) == 1 else rejections.CALLED_AE
+
+    async with providing(losing(lambda _: True), decide=one) as provider:
+        async with StoreScu(reactor, provider.peer) as scu:
+            results = [one async for one in scu.store(tmp_path)]
+        assert [one.stored for one in results].count(True) == 2
+        left = [one.error for one in results if one.error.startswith("not sent: no association is left")]
+        assert len(left) == 7
+        assert "aborted" in left[0]
+        assert "rejected the association" in left[0]
+        assert len(provider.requests) == 2
+    assert not open_files()
+
+
 async def test_files_that_no_association_is_left_for(tmp_path: Path) -> None:
     paths = write_many(tmp_path, 10)
-    async with providing(losing(lambda _: True)) as provider:
+    async with providing(losing(lambda _: True, after=0)) as provider:
         async with StoreScu(reactor, provider.peer, associations=2) as scu:
             results = [one async for one in scu.store([*paths, tmp_path / "none"])]
-        assert [one.stored for one in results].count(True) == 4
+        assert not any(one.stored for one in results)
         left = [one.error for one in results if one.error.startswith("not sent")]
         assert len(left) == 4
+        assert "3 in a row were lost without a file stored" in left[0]
         assert "aborted" in left[0]
+        assert len(provider.requests) == 6
         assert sum("No such file" in one.error for one in results) == 1
     assert not open_files()
 

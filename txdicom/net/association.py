@@ -51,6 +51,7 @@ class Association(Exchange):
         self.calling_ae = ""
         self.called_ae = ""
         self.request: AssociateRQ | None = None
+        self.answer: AssociateAC | None = None
         self._waiters: list[Deferred[None]] = []
         super().__init__(owner, config, clock, requestor=requestor, performer=performer)
 
@@ -88,6 +89,7 @@ class Association(Exchange):
 
     def accept(self, ac: AssociateAC, agreement: Agreement) -> None:
         """The acceptor accepts."""
+        self.answer = ac
         self.establish(agreement)
         self._upper_layer.accept(ac)
 
@@ -129,6 +131,8 @@ class Association(Exchange):
                     reason=answer.reason,
                 ),
             )
+        else:
+            self.answer = answer
         self.owner.associate_confirmation(self, answer)
 
     def release_indication(self) -> None:

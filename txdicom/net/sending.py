@@ -91,6 +91,24 @@ class FileSource:
             os.close(fd)
 
 
+class PaddedFileSource(FileSource):
+    """The same, and a zero byte after it."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        super().__init__(fd, offset, size + 1)
+        self._end = offset + size
+
+    def read_into(self, holes: list[memoryview]) -> int:
+        """See `DataSource`; nothing of what the file holds behind the part is read."""
+        left = self._end - self._at
+        if left > 0:
+            return super().read_into(_first(holes, left))
+        holes[0][0] = 0
+        return 1
+
+
 class Outgoing:
     """A message on its way out: `head` (PDUs that are ready) and, for a large data set, its source and block."""
 

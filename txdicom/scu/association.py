@@ -224,8 +224,9 @@ class Association(Calls):
         """C-STORE of files, and of all DICOM files below folders: a result for each, as the answers come.
 
         A file that cannot be read or sent has a result with the reason, and the rest go on. With an asynchronous
-        operations window several are under way at once. Data sets go out byte for byte; one whose uncompressed
-        transfer syntax the peer did not accept is encoded anew in another uncompressed one.
+        operations window several are under way at once. Data sets go out byte for byte (a deflated one of odd length
+        with the zero byte that PS3.5 A.5 asks for); one whose uncompressed transfer syntax the peer did not accept is
+        encoded anew in another uncompressed one.
         """
 
         async def begin() -> Operation[StoreResult]:

@@ -13,13 +13,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
+from txdicom import uids
 from txdicom.dimse.messages import status_of
 from txdicom.errors import AssociationAborted, DicomError, DimseTimeout
-from txdicom.net.sending import FileSource, MemorySource
+from txdicom.net.sending import FileSource, MemorySource, PaddedFileSource
 from txdicom.scu import reencode
 from txdicom.scu.contexts import NATIVE
 from txdicom.scu.files import Instance, Unsendable, open_instance, why
 from txdicom.services.storage import store
+from txdicom.ul.negotiation import NO_REASON, TRANSFER_SYNTAXES_NOT_SUPPORTED, USER_REJECTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,6 +151,9 @@ class Sender:
                 return
             assert self._next is not None
             association = self._next.route.association
+            if not association.established:  # it has ended meanwhile; this file was not on its way
+                self._error = _loss(association)
+                return
             invoked = association.agreement.invoked  # type: ignore[union-attr]  # established
             if self._outstanding.get(association, 0) >= (invoked or self._unlimited):
                 return
@@ -181,7 +186,7 @@ class Sender:
             self._failed(instance, why(error))
             return False
         if (current.sop_class, current.transfer_syntax) == (instance.sop_class, instance.transfer_syntax):
-            self._next = _Prepared(current, route, FileSource(fd, current.data_offset, current.size))
+            self._next = _Prepared(current, route, _source(fd, current))
             return True
         FileSource(fd, 0, 0).close()
         self._failed(instance, "the file was changed while others were sent")
@@ -278,6 +283,23 @@ class Sender:
                 one.callback(None)
 
 
+def _source(fd: int, instance: Instance) -> FileSource:
+    """The data set in the file; a deflated one of odd length gets the zero byte that its encoder left out.
+
+    PS3.5 A.5 asks for it, and there are peers that abort the association where it is missing.
+    """
+    odd = instance.size % 2 and instance.transfer_syntax in uids.DEFLATED
+    return (PaddedFileSource if odd else FileSource)(fd, instance.data_offset, instance.size)
+
+
+def _loss(association: Association) -> DicomError:
+    """How an association ended over which nothing can be sent any more."""
+    failure = association.failure
+    if isinstance(failure, DicomError):
+        return failure
+    return AssociationAborted(f"the association ended: {association.outcome}")
+
+
 def _in_words(status: Status) -> str:
     return f"{status} ({status.error_comment})" if status.error_comment else str(status)
 
@@ -285,12 +307,12 @@ def _in_words(status: Status) -> str:
 def route_over(associations: list[Association], instance: Instance) -> Route | str:
     """Where `instance` can go: as it is, else encoded anew where its pixels stay as they are (uncompressed ones)."""
     route: Route | None = None
-    refused = False
+    class_accepted = False
     for association in associations:
         for context in association.contexts.values():
             if context.abstract_syntax != instance.sop_class or not context.scu:
                 continue
-            refused = True
+            class_accepted = True
             if context.transfer_syntax == instance.transfer_syntax:
                 return Route(association, context, convert=False)
             if (
@@ -305,6 +327,25 @@ def route_over(associations: list[Association], instance: Instance) -> Route | s
                 route = Route(association, context, convert=True)
     if route is not None:
         return route
-    if refused:
-        return f"the peer did not accept its transfer syntax {instance.transfer_syntax} ({instance.sop_class})"
-    return f"the peer did not accept its SOP class {instance.sop_class}"
+    return _why_not(associations, instance, class_accepted=class_accepted)
+
+
+def _why_not(associations: list[Association], instance: Instance, *, class_accepted: bool) -> str:
+    """What the peer answered to the presentation context of `instance` (PS3.8 Table 9-18), in words."""
+    sop_class, syntax = instance.sop_class, instance.transfer_syntax
+    results: set[int | None] = set()
+    for association in associations:
+        if association.request is None or association.answer is None:
+            continue
+        answers = {answer.context_id: answer.result for answer in association.answer.contexts}
+        results.update(
+            answers.get(context.context_id)
+            for context in association.request.contexts
+            if context.abstract_syntax == sop_class and syntax in context.transfer_syntaxes
+        )
+    for result, words in ((USER_REJECTION, "user rejection"), (NO_REASON, "no reason given")):
+        if result in results:
+            return f"the peer refused the presentation context for {sop_class} in transfer syntax {syntax} ({words})"
+    if class_accepted or TRANSFER_SYNTAXES_NOT_SUPPORTED in results:
+        return f"the peer did not accept its transfer syntax {syntax} ({sop_class})"
+    return f"the peer did not accept its SOP class {sop_class}"

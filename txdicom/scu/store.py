@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 
-from txdicom.errors import DicomError, LocalProtocolError
+from txdicom.errors import AssociationAborted, DicomError, LocalProtocolError
 from txdicom.scu.association import connect
 from txdicom.scu.contexts import for_instances
 from txdicom.scu.files import Instance, Unsendable, selected
@@ -28,6 +28,16 @@ _log = Logger()
 
 #: results that may wait for their reader before no further file is sent
 _UNREAD: Final = 64
+#: associations that may be lost in a row without a file stored over them, before no further one is opened
+_FRUITLESS: Final = 3
+
+
+class _Lost(Exception):
+    """An open association was lost; `stored`: whether a file was stored over it."""
+
+    def __init__(self, why: str, *, stored: bool) -> None:
+        super().__init__(why)
+        self.stored = stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +102,9 @@ class StoreScu:
         """C-STORE of files, and of all DICOM files below folders: a result for each, as the answers come.
 
         Raises what becomes of the first association if it cannot be opened (`ConnectionFailed`, `AssociationRejected`,
-        …). A further one that cannot be opened, or one that is lost, leaves its files to the others; files that no
-        association is left for have a result that says so.
+        …). Where one is lost, the files that were on their way over it have failed, and a new one goes on with the
+        rest, unless three in a row were lost without a file stored over them. A further or new one that cannot be
+        opened leaves its files to the others; files that no association is left for have a result that says so.
         """
 
         async def begin() -> Job:
@@ -114,7 +125,7 @@ class StoreScu:
     @property
     def bytes_sent(self) -> int:
         """Bytes handed to the connections so far, those of unfinished files too."""
-        return sum(association.bytes_sent for job in self._jobs for association in job.opened)
+        return sum(job.bytes_sent for job in self._jobs)
 
 
 class Job:
@@ -134,7 +145,8 @@ class Job:
         self._of_files, self._of_bytes = len(selection.files), sum(sizes)
         self._files = self._bytes = 0
         self._stopped = self._cancelled = False
-        self.opened: list[Association] = []
+        self._open: list[Association] = []
+        self._bytes_sent = 0  # over associations that are gone
         self._count = min(scu.associations, len(sizes))
 
     async def start(self) -> None:
@@ -160,24 +172,55 @@ class Job:
         self._workers.append(worker)
 
     async def _work(self, opened: Deferred[None] | None) -> None:
-        """One association's share."""
-        async with self._scu.association(self._selection) as association:
-            self.opened.append(association)
-            if opened is not None:
-                opened.callback(None)
-            sender = association.sender(self._items(), priority=self._priority)
+        """One association's share; where it is lost, a new one goes on with what is left."""
+        why, fruitless = "", 0
+        while True:
             try:
-                while True:
-                    try:
-                        self._put(await sender.__anext__())
-                    except StopAsyncIteration:
-                        return
-                    while len(self._ready) >= _UNREAD and not self._stopped:
-                        await self._wait()
-                    if self._cancelled:  # by whoever was told of this result: `cancel` does not stop what runs
-                        raise CancelledError
-            finally:
-                self._queue.extendleft(sender.unsent())
+                async with self._scu.association(self._selection) as association:
+                    if opened is not None and not opened.called:
+                        opened.callback(None)
+                    await self._send_over(association)
+                return
+            except _Lost as lost:
+                why, fruitless = str(lost), 0 if lost.stored else fruitless + 1
+            except DicomError as error:
+                if not why:
+                    raise
+                raise AssociationAborted(f"{why}; then {error}") from error
+            if self._stopped or not self._queue:
+                return
+            if fruitless == _FRUITLESS:
+                raise AssociationAborted(f"{fruitless} in a row were lost without a file stored, the last one: {why}")
+            _log.warn("an association for storage was lost, a new one goes on: {why}", why=why)
+
+    async def _send_over(self, association: Association) -> None:
+        """Sends until nothing is left; raises `_Lost`."""
+        self._open.append(association)
+        sender = association.sender(self._items(), priority=self._priority)
+        stored = False
+        try:
+            while True:
+                try:
+                    result = await sender.__anext__()
+                except StopAsyncIteration:
+                    return
+                except DicomError as error:
+                    raise _Lost(str(error), stored=stored) from error
+                stored = stored or result.stored
+                self._put(result)
+                while len(self._ready) >= _UNREAD and not self._stopped:
+                    await self._wait()
+                if self._cancelled:  # by whoever was told of this result: `cancel` does not stop what runs
+                    raise CancelledError
+        finally:
+            self._queue.extendleft(sender.unsent())
+            self._open.remove(association)
+            self._bytes_sent += association.bytes_sent
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes handed to the connections so far."""
+        return self._bytes_sent + sum(association.bytes_sent for association in self._open)
 
     def _items(self) -> Iterator[Instance | Unsendable]:
         while self._queue:
