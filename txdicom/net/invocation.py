@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +49,7 @@ class _Collector:
         self._invocation.complete(self._command, bytes(self._data))
 
 
-class Invocation:
+class Invocation(ABC):
     """One request to the peer and its responses; a subclass says what to do with these.
 
     `build` makes the command set for the Message ID it is given; `data` is the encoded data set, a source of it, or
@@ -128,13 +129,13 @@ class Invocation:
         elif self._can_be_cancelled:
             self.association.send_cancel(self.context_id, requests.c_cancel_rq(self.message_id))
 
+    @abstractmethod
     def on_response(self, command: Command, data: bytes) -> None:
         """What a subclass does with a response, pending or final."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_failure(self, error: Exception) -> None:
         """What a subclass does when there will be no final response."""
-        raise NotImplementedError
 
     def _arm(self) -> None:
         if self._timeout and not self.ended:
