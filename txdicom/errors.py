@@ -49,7 +49,8 @@ class AssociationRejected(DicomError):
 class AssociationAborted(DicomError):
     """The association ended without a release; `source` and `reason` are those of PS3.8 Table 9-26.
 
-    `source` is None where no A-ABORT was received: the connection was lost, or this side aborted.
+    `source` is 0 for an abort of a service user and 2 for one of an upper layer, on either side; None where the
+    connection was lost.
     """
 
     def __init__(self, message: str, *, source: int | None = None, reason: int = 0) -> None:

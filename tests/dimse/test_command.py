@@ -7,7 +7,6 @@ from struct import pack
 import pytest
 
 from tests.dimse_strategies import command_set, element
-from txdicom.dimse import command as module
 from txdicom.dimse.command import Command, CommandField, Priority, decode, encode
 from txdicom.dimse.messages import check
 from txdicom.errors import LocalProtocolError, RemoteProtocolError
@@ -209,6 +208,7 @@ def test_what_cannot_be_walked_is_an_error_of_the_peer(data: bytes, message: str
         ({0x0902: "\u4e2d"}, "Error Comment"),
         ({0x0901: (1 << 32,)}, "Offending Element"),
         ({0x0901: 5}, "Offending Element"),
+        ({0x0901: [5]}, "a value is of a type that no command element has"),
         ({0x0000: 5}, "there is no command element Command Group Length (0000,0000) to encode"),
         ({0x4321: "5"}, "there is no command element (0000,4321) to encode"),
     ],
@@ -268,9 +268,4 @@ def test_names_are_the_standard_s() -> None:
 
 
 def test_properties_can_be_asked_of_the_class() -> None:
-    assert Command.message_id is module.Command.message_id
-
-
-def test_the_regular_case_does_not_take_the_careful_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(module, "_decode_carefully")
-    assert decode(C_STORE_RQ).values == VALUES
+    assert Command.message_id is Command.__dict__["message_id"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from tests.net.wire import (
     ADDRESS,
@@ -61,6 +61,24 @@ def test_half_open_pool_full() -> None:
     first.associate()
     Peer(made)
     assert made.buildProtocol(ADDRESS) is None
+
+
+def test_a_flood_of_connections_does_not_fill_the_log_too() -> None:
+    events: list[dict[str, Any]] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        made = acceptor(max_half_open=1)
+        first = Peer(made)
+        for _ in range(100):
+            assert made.buildProtocol(ADDRESS) is None
+        first.associate()
+        Peer(made)
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    warnings = [formatEvent(event) for event in events if event["log_level"] is LogLevel.warn]
+    assert len(warnings) == 2
+    assert "1 connections without an association already (max_half_open)" in warnings[0]
+    assert warnings[1].startswith("100 connections were closed for max_half_open")
 
 
 def test_a_connection_that_never_came_about_is_not_counted() -> None:

@@ -141,6 +141,14 @@ def test_thousands_that_wait_are_no_deep_recursion(peer: Peer, recorder: Recorde
     assert not peer.association.busy
 
 
+def test_c_cancel_of_what_cannot_be_cancelled_is_let_pass(peer: Peer, recorder: Recorder) -> None:
+    recorder.cancellable = False
+    peer.send(echo_bytes(1) + message_bytes(ECHO_ID, requests.c_cancel_rq(1)))
+    assert recorder.all[0].cancelled == []
+    recorder.started[0].answer()
+    assert peer.statuses() == [0]
+
+
 def test_c_cancel_reaches_the_operation_wherever_it_is(peer: Peer, recorder: Recorder) -> None:
     peer.send(echo_bytes(1) + echo_bytes(2))
     peer.send(message_bytes(ECHO_ID, requests.c_cancel_rq(2)))

@@ -245,6 +245,7 @@ class Performed:
         self.recorder, self.association, self.context, self.command = recorder, association, context, command
         self.message_id = command.message_id or 0
         self.data = b""
+        self.cancellable = recorder.cancellable
         self.cancelled: list[str] = []
         self.dropped = 0
         recorder.all.append(self)
@@ -278,6 +279,7 @@ class Recorder:
 
     def __init__(self, *, at_once: bool = False) -> None:
         self.at_once = at_once
+        self.cancellable = True
         self.in_place = True  # else a complete data set is not there yet
         self.all: list[Performed] = []
         self.started: list[Performed] = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.filereader import read_dataset
@@ -33,10 +35,23 @@ def test_every_message_comes_back(messages: tuple[Command, ...]) -> None:
         assert check(decoded) == []
 
 
-@given(commands())
-def test_both_ways_of_decoding_agree(command: Command) -> None:
-    encoded = encode(command)
-    assert module._decode_carefully(encoded) == decode(encoded) == command
+@given(commands(), st.data())
+def test_what_is_remembered_changes_no_reading(command: Command, data: st.DataObject) -> None:
+    encoded = bytearray(encode(command))
+    for _ in range(data.draw(st.integers(0, 3))):
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    decode(encode(command))
+    try:
+        walked = module._walk(bytes(encoded))
+    except RemoteProtocolError as error:
+        with pytest.raises(RemoteProtocolError, match=re.escape(str(error))):
+            decode(encoded)
+        return
+    for _ in range(2):
+        again = decode(encoded)
+        assert again == walked
+        assert (again.unknown, again.broken) == (walked.unknown, walked.broken)
+        assert again.deviations == walked.deviations
 
 
 @given(commands())

@@ -47,6 +47,7 @@ def test_every_mistake_at_once() -> None:
         ("max_pdu_length", 1_048_577),
         ("pdu_tolerance", -1),
         ("max_half_open", -1),
+        ("artim_timeout", 0.0),
         ("dimse_timeout", -0.5),
         ("max_operations", 65_536),
         ("receive_buffer", 1 << 40),

@@ -39,6 +39,8 @@ JPEG = "1.2.840.10008.1.2.4.50"
 class Operation:
     """One request as the provider got it."""
 
+    cancellable = True
+
     def __init__(self, provider: Provider, association: Association, context: AcceptedContext, command: Command):
         self.provider = provider
         self.association = association

@@ -63,6 +63,13 @@ def test_braces_of_a_peer_are_no_format(logger: Logger, stream: io.StringIO) -> 
     assert lines(stream) == [("info", "from {number} {0.__class__}")]
 
 
+def test_what_only_twisted_s_formatter_can_format(logger: Logger, stream: io.StringIO) -> None:
+    logger.info("{call()}, {there}", call=lambda: "called", there=1)
+    logger.info("{missing}", there=1)
+    assert lines(stream)[0] == ("info", "called, 1")
+    assert lines(stream)[1][1].startswith("Unable to format event")
+
+
 def test_a_failure_has_its_traceback_below(logger: Logger, stream: io.StringIO) -> None:
     try:
         raise RuntimeError("first\nsecond")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -17,23 +18,26 @@ if TYPE_CHECKING:
 
 
 class Calls:
-    """Stands for `reactor.callFromThread`: keeps what is to be called."""
+    """Stands for the reactor: what the thread has finished waits until `run`."""
 
     def __init__(self) -> None:
-        self.calls: list[Any] = []
-        self.threads: list[threading.Thread] = []
-        self.some = threading.Event()
+        self.readers: list[Any] = []
 
-    def __call__(self, function: Any, *arguments: Any) -> None:
-        self.threads.append(threading.current_thread())
-        self.calls.append((function, arguments))
-        self.some.set()
+    def addReader(self, reader: Any) -> None:
+        self.readers.append(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.remove(reader)
+
+    def wait(self) -> bool:
+        """Whether something is finished, within 10 s."""
+        return bool(select.select(self.readers, [], [], 10)[0])
 
     def run(self) -> int:
-        calls, self.calls = self.calls, []
-        for function, arguments in calls:
-            function(*arguments)
-        return len(calls)
+        ready = select.select(self.readers, [], [], 0)[0]
+        for reader in ready:
+            reader.doRead()
+        return len(ready)
 
 
 @pytest.fixture
@@ -68,8 +72,10 @@ def logged() -> Generator[list[LogEvent]]:
 def test_what_waits_is_handed_over_in_groups_by_handler(writer: WriterThread, calls: Calls) -> None:
     groups: list[tuple[str, list[int]]] = []
     done: list[int] = []
+    names: set[str] = set()
 
     def one(items: list[int]) -> None:
+        names.add(threading.current_thread().name)
         groups.append(("one", list(items)))
 
     def two(items: list[int]) -> None:
@@ -78,12 +84,12 @@ def test_what_waits_is_handed_over_in_groups_by_handler(writer: WriterThread, ca
     for number in range(6):
         writer.submit(two if number in {1, 4} else one, number, done.append)
     writer.start()
-    assert calls.some.wait(10)
+    assert calls.wait()
     assert groups == [("one", [0, 2, 3, 5]), ("two", [1, 4])]
     assert done == []
     assert calls.run() == 1
     assert done == list(range(6))
-    assert all(thread.name == "txdicom-writer" for thread in calls.threads)
+    assert names == {"txdicom-writer"}
 
 
 def test_the_next_group_gathers_while_one_is_written(writer: WriterThread, calls: Calls) -> None:
@@ -115,13 +121,12 @@ def test_a_handler_that_fails_is_logged_and_its_items_hear_of_the_end(
 
     writer.submit(broken, "item", done.append)
     writer.start()
-    assert calls.some.wait(10)
+    assert calls.wait()
     calls.run()
     assert done == ["item"]
     assert any("log_failure" in event for event in logged)
-    calls.some.clear()
     writer.submit(lambda items: None, "next", done.append)
-    assert calls.some.wait(10)
+    assert calls.wait()
     calls.run()
     assert done == ["item", "next"]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from functools import partial
+from functools import lru_cache, partial
+from itertools import starmap
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
@@ -42,6 +43,7 @@ from txdicom.dimse.elements import (
     STATUS,
     describe,
 )
+from txdicom.dimse.shapes import learn, recall
 from txdicom.errors import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -217,17 +219,8 @@ class Command:
         return f"<Command {' '.join(parts)}>"
 
 
-_REGULAR_START: Final = struct.Struct("<3L")
-#: the shortest element that has a value, its first two bytes read as a US
-_TAG_LENGTH_US: Final = struct.Struct("<2LH")
+_GROUP_LENGTH: Final = struct.Struct("<3L")
 _HEADER: Final = struct.Struct("<HHL")
-_US, _UI, _AE_LO = range(3)
-#: keyed by the four bytes of the tag read as one little-endian number, which saves taking it apart
-_KINDS: Final = {
-    number << 16: {"US": _US, "UI": _UI, "AE": _AE_LO, "LO": _AE_LO}[element.vr]
-    for number, element in ELEMENTS.items()
-    if element.vr in {"US", "UI", "AE", "LO"}
-}
 
 
 def decode(data: bytes | bytearray | memoryview) -> Command:
@@ -238,40 +231,16 @@ def decode(data: bytes | bytearray | memoryview) -> Command:
     """
     if type(data) is not bytes:
         data = bytes(data)
-    end = len(data)
-    if end < 12 or _REGULAR_START.unpack_from(data) != (0, 4, end - 12):
-        return _decode_carefully(data)
-    # The regular case, which nearly every message is: known elements, ascending, each with one value. Whatever else
-    # turns up, the careful way begins again from the start.
-    unpack, kinds = _TAG_LENGTH_US.unpack_from, _KINDS
-    values: dict[int, Value] = {}
-    offset, previous = 12, 0
-    try:
-        while offset < end:
-            tag, length, value = unpack(data, offset)
-            kind = kinds[tag]
-            if tag <= previous:
-                return _decode_carefully(data)
-            previous = tag
-            if kind == _US and length == 2:
-                values[tag >> 16] = value
-                offset += 10
-                continue
-            start = offset + 8
-            offset = start + length
-            content = data[start:offset].rstrip(b"\0 ")
-            if kind == _AE_LO:
-                content = content.lstrip(b"\0 ")
-            if kind == _US or length & 1 or offset > end or not content:
-                return _decode_carefully(data)
-            values[tag >> 16] = content.decode("latin-1")
-    except (KeyError, struct.error):  # an unknown element; less than ten bytes left
-        return _decode_carefully(data)
-    return Command(values)
+    recalled = recall(data)
+    if recalled is not None:
+        return Command(recalled)
+    command = _walk(data)
+    if not (command.deviations or command.broken or command.unknown):
+        learn(data)
+    return command
 
 
-def _decode_carefully(data: bytes) -> Command:
-    """What `decode` does, for a command set of any kind."""
+def _walk(data: bytes) -> Command:
     values: dict[int, Value] = {}
     unknown: dict[int, bytes] = {}
     broken: dict[int, str] = {}
@@ -370,15 +339,20 @@ def encode(command: Command) -> bytes:
     Text is written as it stands, so that a UID of the peer comes back as it was sent. Raises `LocalProtocolError` for
     a value that does not fit its VR and for an element that is not in PS3.7 Table E.1-1.
     """
-    values, encoders = command.values, _ENCODERS
-    parts = []
-    for number in sorted(values):
-        try:
-            parts.append(encoders[number](values[number]))
-        except KeyError:
-            raise LocalProtocolError(f"there is no command element {describe(number)} to encode") from None
-        except (TypeError, AttributeError, ValueError, struct.error) as error:
-            # the value itself stays out of messages and logs
-            raise LocalProtocolError(f"{describe(number)} cannot hold its value") from error
-    body = b"".join(parts)
-    return _REGULAR_START.pack(0, 4, len(body)) + body
+    try:
+        body = b"".join(starmap(_element, sorted(command.values.items())))
+    except KeyError as error:
+        raise LocalProtocolError(f"there is no command element {describe(error.args[0])} to encode") from None
+    except TypeError as error:
+        raise LocalProtocolError("a value is of a type that no command element has") from error
+    return _GROUP_LENGTH.pack(0, 4, len(body)) + body
+
+
+@lru_cache(2048, typed=True)  # what an association sends is for the most part what it has sent before
+def _element(number: int, value: Value) -> bytes:
+    encoder = _ENCODERS[number]
+    try:
+        return encoder(value)
+    except (TypeError, AttributeError, ValueError, struct.error) as error:
+        # the value itself stays out of messages and logs
+        raise LocalProtocolError(f"{describe(number)} cannot hold its value") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from txdicom.dimse.command import DATA_SET, NO_DATA_SET, RESPONSE, Command, CommandField
 from txdicom.dimse.elements import (
@@ -38,7 +38,7 @@ from txdicom.dimse.elements import (
     STATUS,
     describe,
 )
-from txdicom.dimse.status import CANCEL, CANNOT_UNDERSTAND, MISTYPED_ARGUMENT, SUCCESS, UNRECOGNIZED_OPERATION, Status
+from txdicom.dimse.status import CANNOT_UNDERSTAND, MISTYPED_ARGUMENT, SUCCESS, UNRECOGNIZED_OPERATION, Status
 from txdicom.errors import LocalProtocolError, RemoteProtocolError
 
 
@@ -176,11 +176,28 @@ _OF_REQUESTED: Final = frozenset(
 )
 _RETRIEVALS: Final = frozenset({CommandField.C_GET_RQ, CommandField.C_MOVE_RQ})
 _WITH_PENDING: Final = _RETRIEVALS | {CommandField.C_FIND_RQ}
-#: what `response` answers without looking further, as plain ints, which compare faster
-_C_STORE_RQ: Final = int(CommandField.C_STORE_RQ)
-_PLAIN: Final = frozenset({_C_STORE_RQ, int(CommandField.C_ECHO_RQ)})
-_CANCEL_CODE: Final = CANCEL.code
-_LAST_CODE: Final = 0xFFFF
+
+
+class _Success(NamedTuple):
+    """The response to a request that went well and has no data set, which is the same but for a few values."""
+
+    fields: frozenset[int]
+    values: dict[int, Any]
+    copied: tuple[int, ...]
+
+
+#: what `response` answers without looking further, as happens once for each instance
+_SUCCESSES: Final = {
+    int(field): _Success(
+        frozenset({MESSAGE_ID, *copied}),
+        {COMMAND_FIELD: field | RESPONSE, COMMAND_DATA_SET_TYPE: NO_DATA_SET, STATUS: SUCCESS.code},
+        copied,
+    )
+    for field, copied in (
+        (CommandField.C_ECHO_RQ, (AFFECTED_SOP_CLASS_UID,)),
+        (CommandField.C_STORE_RQ, (AFFECTED_SOP_CLASS_UID, AFFECTED_SOP_INSTANCE_UID)),
+    )
+}
 #: the response to a request that is none of `MESSAGES`
 _UNKNOWN: Final = MessageSpec(_RESPONSE, _STATUS, _NEVER)
 #: what `response` takes from its keywords; the other fields follow from the request and the status
@@ -202,27 +219,15 @@ def response(request: Command, status: Status | int = SUCCESS, *, data_set: bool
 
     Raises `LocalProtocolError` where PS3.7 §9.3, §10.3 or PS3.4 C.4 does not allow that response.
     """
-    asked = request.values
-    field = asked.get(COMMAND_FIELD)
-    code = status if type(status) is int else 0 if status is SUCCESS else _LAST_CODE
-    if (
-        code < _CANCEL_CODE
-        and field in _PLAIN
-        and MESSAGE_ID in asked
-        and AFFECTED_SOP_CLASS_UID in asked
-        and not (data_set or elements)
-    ):
-        # C-STORE and C-ECHO answered with a bare code, as happens once for each instance
-        values = {
-            AFFECTED_SOP_CLASS_UID: asked[AFFECTED_SOP_CLASS_UID],
-            COMMAND_FIELD: field | RESPONSE,
-            MESSAGE_ID_BEING_RESPONDED_TO: asked[MESSAGE_ID],
-            COMMAND_DATA_SET_TYPE: NO_DATA_SET,
-            STATUS: code,
-        }
-        if field == _C_STORE_RQ and AFFECTED_SOP_INSTANCE_UID in asked:
-            values[AFFECTED_SOP_INSTANCE_UID] = asked[AFFECTED_SOP_INSTANCE_UID]
-        return Command(values)
+    if status is SUCCESS and not (data_set or elements):
+        asked = request.values
+        success = _SUCCESSES.get(asked.get(COMMAND_FIELD, 0))
+        if success is not None and success.fields <= asked.keys():
+            values = success.values.copy()
+            values[MESSAGE_ID_BEING_RESPONDED_TO] = asked[MESSAGE_ID]
+            for number in success.copied:
+                values[number] = asked[number]
+            return Command(values)
     return _response(request, Status.of(status), data_set, elements)
 
 

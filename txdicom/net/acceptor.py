@@ -58,6 +58,7 @@ class Acceptor(Factory):
         self._clock = clock
         self._draining = False
         self._closed = False
+        self._turned_away = 0
         self._drained: list[Deferred[None]] = []
         self._drain_deadline: IDelayedCall | None = None
 
@@ -71,12 +72,18 @@ class Acceptor(Factory):
         if self._closed:
             return None
         if not self.slots.room():
-            _log.warn(
-                "connection from {peer} closed: {count} connections without an association already (max_half_open)",
-                peer=_text(addr),
-                count=self.slots.half_open,
-            )
+            self._turned_away += 1
+            if self._turned_away == 1:  # a flood must not fill the log too
+                _log.warn(
+                    "connection from {peer} closed: {count} connections without an association already (max_half_open);"
+                    " so are the next ones, until there is room",
+                    peer=_text(addr),
+                    count=self.slots.half_open,
+                )
             return None
+        if self._turned_away:
+            _log.warn("{count} connections were closed for max_half_open; there is room again", count=self._turned_away)
+            self._turned_away = 0
         association = Association(self, self.config, self._clock, requestor=False, performer=self.performer, peer=addr)
         association.protocol.factory = self
         return association.protocol

@@ -15,7 +15,8 @@ from twisted.logger import Logger
 
 from txdicom.dimse import fragmenter, messages
 from txdicom.dimse.assembler import COMMAND, DISCARD, Assembler
-from txdicom.dimse.command import Command, CommandField, encode
+from txdicom.dimse.command import NO_DATA_SET, RESPONSE, Command, CommandField, encode
+from txdicom.dimse.elements import COMMAND_DATA_SET_TYPE, COMMAND_FIELD, MESSAGE_ID
 from txdicom.dimse.operations import Invoked, Performed
 from txdicom.dimse.status import UNRECOGNIZED_OPERATION
 from txdicom.errors import LocalProtocolError, RemoteProtocolError
@@ -117,19 +118,20 @@ class Exchange:
         for sentence in command.deviations:
             self.deviation(sentence)
         context = self.contexts[context_id]
-        field = command.command_field
-        if command.is_response:
+        values = command.values
+        field = values.get(COMMAND_FIELD, 0)
+        if field & RESPONSE:
             return self._response(command)
         if field == CommandField.C_CANCEL_RQ:
             self._cancel(command)
             return None
-        if field is None or command.message_id is None:
+        if MESSAGE_ID not in values or COMMAND_FIELD not in values:
             raise RemoteProtocolError("a message without a Command Field or a Message ID", reason=6)
         if self.performer is None:
             self.send_response(context_id, messages.response(command, UNRECOGNIZED_OPERATION))
             return DISCARD
         performance = self.performer.perform(cast("Association", self), context, command)
-        if command.has_data_set:
+        if values.get(COMMAND_DATA_SET_TYPE, NO_DATA_SET) != NO_DATA_SET:
             self._half = performance
             self._incoming.add(performance)
             return performance
@@ -171,7 +173,8 @@ class Exchange:
 
     def _cancel(self, command: Command) -> None:
         performance = self._performed.find(command.message_id_responded_to or 0)
-        if performance is not None:  # too late is not an error (PS3.7 §9.3.2.3)
+        # too late is not an error (PS3.7 §9.3.2.3); what cannot be cancelled may be half done already, and goes on
+        if performance is not None and performance.cancellable:
             performance.cancel("C-CANCEL")
 
     def _response(self, command: Command) -> Sink | None:

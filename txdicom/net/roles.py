@@ -16,6 +16,10 @@ class Performance(Protocol):
 
     message_id: int
 
+    @property
+    def cancellable(self) -> bool:
+        """Whether a C-CANCEL may mean it: C-FIND, C-GET and C-MOVE alone (PS3.7 §9.3.2.3, §9.3.3.3, §9.3.4.3)."""
+
     def write(self, data: memoryview) -> None:
         """A slice of the data set."""
 

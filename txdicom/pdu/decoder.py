@@ -130,24 +130,27 @@ class Decoder:
     def _pdata(self, data: bytes, view: memoryview, pos: int, end: int) -> int:
         """P-DATA-TF PDUs for as long as they come with one PDV each, which bulk does: few steps for each of them."""
         unpack, pdata, longest = _BOTH_HEADERS.unpack_from, self._receiver.pdata, self._limits.max_pdata
-        while end - pos >= 2 * _HEADER and data[pos] == _P_DATA_TF and not self._stopped:
-            _, length, pdv_length, context_id, control = unpack(data, pos)
-            if length != pdv_length + 4 or length > longest or length <= _HEADER:
+        last = end - 2 * _HEADER
+        while pos <= last and not self._stopped:
+            kind, length, pdv_length, context_id, control = unpack(data, pos)
+            if kind != _P_DATA_TF:
+                break
+            start = pos + 2 * _HEADER
+            if length != pdv_length + 4 or not _HEADER < length <= longest:
                 self._begin_pdata(length)
                 self._begin_pdv(pdv_length, context_id, control)
-                return pos + 2 * _HEADER
+                return start
             deliver = pdata(length)
-            stop = pos + _HEADER + length
-            if stop > end:
+            pos += _HEADER + length
+            if pos > end:
                 self._deliver = deliver
                 self._context_id = context_id
                 self._control = control
-                self._pdv_left = stop - end
-                if end > pos + 2 * _HEADER:
-                    deliver(context_id, control, view[pos + 2 * _HEADER :], False)
+                self._pdv_left = pos - end
+                if end > start:
+                    deliver(context_id, control, view[start:], False)
                 return end
-            deliver(context_id, control, view[pos + 2 * _HEADER : stop], True)
-            pos = stop
+            deliver(context_id, control, view[start:pos], True)
         return pos
 
     def _header(self, data: bytes, pos: int) -> None:

@@ -57,7 +57,7 @@ class ApplicationEntity:
         self._loaded: list[Any] = []
         self._temporary = ""
         self._services: dict[type[Interface], Any] = {}
-        self._writer = WriterThread(reactor.callFromThread)
+        self._writer = WriterThread(reactor)
         self._services[IWriter] = self._writer
         self._spool = Spool(self._writer, self._staging)
         self._services[IStaging] = self._spool

@@ -49,7 +49,7 @@ class Receiver:
         from txdicom.services.dispatch import Dispatcher
 
         if self._spool is None:
-            self._writer = WriterThread(self._reactor.callFromThread)
+            self._writer = WriterThread(self._reactor)
             self._writer.start()
             self._spool = Spool(self._writer, self._temporary)
         self._dispatchers[association] = Dispatcher([_taker(handler)], self._spool)

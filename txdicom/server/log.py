@@ -40,13 +40,24 @@ def format_line(event: LogEvent) -> str:
     level = event.get("log_level", LogLevel.info)
     seconds = event.get("log_time", 0.0)
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-    text = formatEvent(event).translate(_ESCAPES)
+    text = _sentence(event).translate(_ESCAPES)
     failure = event.get("log_failure")
     if failure is not None:
         if not text:
             text = "an exception that nothing handled"
         text += "".join(f"\n    {line.translate(_ESCAPES)}" for line in failure.getTraceback().splitlines())
     return f"{stamp} {_NAMES.get(level, level.name):7} {text}\n"
+
+
+def _sentence(event: LogEvent) -> str:
+    """What the event says; Twisted's own formatter, which takes ten times as long, only where it is needed."""
+    template = event.get("log_format")
+    if isinstance(template, str) and "()" not in template:
+        try:
+            return template.format_map(event)
+        except Exception:  # noqa: BLE001, S110 (a field may raise anything; the other formatter says what went wrong)
+            pass
+    return formatEvent(event)
 
 
 def is_wanted(event: LogEvent) -> bool:

@@ -12,6 +12,7 @@ from zope.interface import Interface
 from txdicom import uids
 from txdicom.dimse import messages
 from txdicom.dimse.command import CommandField
+from txdicom.dimse.elements import COMMAND_FIELD
 from txdicom.dimse.status import (
     INVALID_SOP_INSTANCE,
     NO_SUCH_SOP_CLASS,
@@ -147,7 +148,7 @@ class Dispatcher:
 
     def perform(self, association: Association, context: AcceptedContext, command: Command) -> Request:
         """The request object for a command set that has come; see `txdicom.net.association.Performer`."""
-        field = command.command_field or 0
+        field = command.values.get(COMMAND_FIELD, 0)
         abstract_syntax = context.abstract_syntax
         entry = self._entry(field, context.served_as or abstract_syntax)
         refusal: Status | None = None

@@ -33,7 +33,7 @@ def write_dataset(dataset: Dataset, transfer_syntax: str) -> bytes:
     return deflate(data) if transfer_syntax in DEFLATED else data
 
 
-def inflate(data: bytes, limit: int = 1 << 30) -> bytes:
+def inflate(data: bytes, limit: int = 1 << 28) -> bytes:
     """A deflated data set (PS3.5 A.5), ValueError past `limit` bytes."""
     import zlib
 

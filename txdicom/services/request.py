@@ -52,6 +52,8 @@ class Request:
 
     #: answers a handler that raised, gave rubbish or took too long
     unable: ClassVar[Status]
+    #: whether a C-CANCEL may mean it
+    cancellable: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txdicom.interfaces import IWriter
+from txdicom.services.handback import Handback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +29,8 @@ class WriterThread:
     While a group is written the next one gathers: the busier the server, the more instances share a flush.
     """
 
-    def __init__(self, call_from_thread: Callable[..., None], name: str = "txdicom-writer") -> None:
-        self._call = call_from_thread
+    def __init__(self, reactor: Any, name: str = "txdicom-writer") -> None:
+        self._back = Handback(reactor)
         self._queue: SimpleQueue[tuple[Handler, Any, Done] | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._stopped = False
@@ -37,6 +38,7 @@ class WriterThread:
 
     def start(self) -> None:
         """Starts the thread."""
+        self._back.open()
         self._thread.start()
 
     def stop(self) -> Deferred[None]:
@@ -78,11 +80,12 @@ class WriterThread:
             for handler, items in groups.items():
                 self._handle(handler, items)
             if finished:
-                self._call(_finish, finished)
-        self._call(self._ended)
+                self._back.call(finished)
+        self._back.call([(self._ended, None)])
 
-    def _ended(self) -> None:
+    def _ended(self, _: None) -> None:
         self._thread.join()  # it has nothing left to do
+        self._back.close()
         waiters, self._waiters = self._waiters, []
         for done in waiters:
             done.callback(None)
@@ -93,11 +96,3 @@ class WriterThread:
             handler(items)
         except Exception:  # noqa: BLE001 (the thread outlives a handler's mistake; its items tell of it)
             _log.failure("a handler of the writer thread failed")
-
-
-def _finish(finished: list[tuple[Done, Any]]) -> None:
-    for done, item in finished:
-        try:
-            done(item)
-        except Exception:  # noqa: BLE001 (the others have to hear of theirs)
-            _log.failure("a call back from the writer thread failed")
