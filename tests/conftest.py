@@ -58,6 +58,8 @@ def pytest_configure() -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, interrupted)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup leaves it, which a server would heed
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(wrapper=True)
