@@ -83,9 +83,37 @@ class AddinError(DicomError):
     """An add-in that could not be loaded; the message names it."""
 
 
+class LicenseError(DicomError):
+    """Raised by a licence's `check`: the server may not run; the message says why and what helps."""
+
+
 class SettingsError(DicomError):
     """Settings that cannot be used; `problems` has a sentence for every mistake."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+class NotFound(DicomError):
+    """What was asked for by its name is not there."""
+
+
+class Conflict(DicomError):
+    """What was to be made is there already, or is in use."""
+
+
+class BadArgument(DicomError):
+    """An argument that cannot be; `problems` has a sentence for every mistake."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class TooLarge(DicomError):
+    """More than fits: a value, or a page of a list."""
+
+
+class InternalError(DicomError):
+    """A mistake of the server, whose log says more."""

@@ -174,6 +174,7 @@ def test_first_start_echo_and_stop(workplace: Workplace, listen: str, free_port:
         "add-ins found: verification, storage",
         "add-in verification [0-9.]+ loaded",
         "add-in storage [0-9.]+ loaded",
+        f"administrators connect to {workplace.home}/TXDICOM.sock",
         "ready: TXDICOM accepts associations",
     ]
     assert len(others) == len(steps)

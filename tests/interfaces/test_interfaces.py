@@ -41,7 +41,8 @@ def test_class(interface: Any, cls: type) -> None:
 
 @pytest.mark.parametrize("addin", [VerificationAddin(), StorageAddin(Store("unused"))], ids=lambda addin: addin.name)
 def test_addin(addin: Any) -> None:
-    provided = [getattr(interfaces, name) for name in interfaces.__all__ if name.startswith("I")]
+    named = [getattr(interfaces, name) for name in interfaces.__all__]
+    provided = [one for one in named if isinstance(one, type(Interface))]
     assert interfaces.IDicomAddin.providedBy(addin)
     for interface in provided:
         if interface.providedBy(addin):

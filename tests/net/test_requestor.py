@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from OpenSSL import SSL
 from twisted.internet import error as errors
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -284,9 +285,10 @@ def test_no_tls_handshake_in_time() -> None:
 def test_a_tls_handshake_that_fails_is_a_failed_connection() -> None:
     asked = Asked()
     protocol = asked.endpoint.connected(tls=True)
-    lose(protocol, ConnectionLost("wrong version number"))
+    lose(protocol, SSL.Error([("SSL routines", "", "wrong version number")]))
     assert asked.result.check(ConnectionFailed)
-    assert "wrong version number" in asked.result.getErrorMessage()
+    assert asked.result.getErrorMessage().endswith(": it does not speak TLS on this port")
+    assert asked.result.value.__cause__.kind == "plain"
     assert asked.clean()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -164,6 +165,10 @@ class Wire(StringTransport):
 
     def unregisterProducer(self) -> None:
         self.producer = None
+
+    def getHandle(self) -> SSL.Connection:
+        """What a TLS transport has."""
+        return SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
 
 
 class AcceptAll:

@@ -278,12 +278,12 @@ async def test_stopping_twice_at_once_and_once_more(reactor: Reactor) -> None:
 async def test_whoever_comes_while_addins_unload_does_not_stay(reactor: Reactor) -> None:
     unloading: Deferred[None] = Deferred()
     slow = quiet(reactor, "slow")
-    slow.unload = lambda: unloading
+    slow.unload = lambda: reactor.log.append("unloading") or unloading
     made = entity(reactor, slow, EchoAddin())
     await made.bind("tcp:104")
     await made.start()
     stopped = Deferred.fromCoroutine(made.stop())
-    while made._loaded:
+    while not reactor.log.count("unloading"):
         await soon()
     late = Peer(made.acceptor)
     assert isinstance(late.associate(), AssociateRJ)
@@ -369,7 +369,11 @@ async def test_listen_with_wrong_settings_opens_nothing(reactor: Reactor) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_listen_with_addins_that_collide(reactor: Reactor) -> None:
+    other = EchoAddin()
+    other.name = "other"
     with pytest.raises(SettingsError, match="both answer"):
+        await listen(reactor, ["tcp:104"], ae_title="SERVER", addins=[EchoAddin(), other])  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="two add-ins are called echo"):
         await listen(reactor, ["tcp:104"], ae_title="SERVER", addins=[EchoAddin(), EchoAddin()])  # type: ignore[arg-type]
     assert reactor.log == []
 

@@ -30,7 +30,10 @@ def answered(rq: AssociateRQ, *, known: tuple[str, ...] = (), **settings: Any) -
     """The PDU that answers `rq`."""
     config = ScpConfig(**settings)
     dispatcher = Dispatcher([EchoAddin(), StoreAddin()], Spool(ManualWriter(), lambda: ""))  # type: ignore[arg-type]
-    peer = Peer(acceptor(policy=AcceptancePolicy("SERVER", config, dispatcher, known), **settings_of_net(settings)))
+    policy = AcceptancePolicy(
+        "SERVER", config, dispatcher, lambda association: config.allow_anonymous or association.calling_ae in known
+    )
+    peer = Peer(acceptor(policy=policy, **settings_of_net(settings)))
     peer.send(encode(rq))
     (pdu,) = peer.pdus()
     return pdu

@@ -9,13 +9,13 @@ from txdicom.scu import Peer
     ("text", "called", "expected"),
     [
         ("PACS@host:11112", "", Peer("PACS", "host", 11112)),
-        ("PACS@host", "", Peer("PACS", "host", 104)),
+        ("PACS@host", "", Peer("PACS", "host")),
         ("A@B@host:1", "", Peer("A@B", "host", 1)),
         ("PACS@[::1]:104", "", Peer("PACS", "::1", 104)),
-        ("PACS@[fe80::1%eth0]", "", Peer("PACS", "fe80::1%eth0", 104)),
+        ("PACS@[fe80::1%eth0]", "", Peer("PACS", "fe80::1%eth0")),
         ("host:11112", "PACS", Peer("PACS", "host", 11112)),
         ("[::1]:11112", "PACS", Peer("PACS", "::1", 11112)),
-        ("host", "PACS", Peer("PACS", "host", 104)),
+        ("host", "PACS", Peer("PACS", "host")),
         ("PACS@host:104", "PACS", Peer("PACS", "host", 104)),
         ("MY PACS@10.0.0.1:65535", "", Peer("MY PACS", "10.0.0.1", 65535)),
     ],
@@ -61,3 +61,9 @@ def test_what_it_cannot(text: str, called: str, sentence: str) -> None:
 def test_a_port_is_checked_by_the_peer_itself() -> None:
     with pytest.raises(ValueError, match="is no port"):
         Peer("PACS", "host", 70000)
+
+
+def test_the_usual_port_depends_on_tls() -> None:
+    assert Peer("PACS", "host").with_port(tls=False).port == 104
+    assert Peer("PACS", "host").with_port(tls=True).port == 2762
+    assert Peer("PACS", "host", 104).with_port(tls=True).port == 104

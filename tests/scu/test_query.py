@@ -200,9 +200,10 @@ async def test_a_reader_that_waits_is_told_when_others_close() -> None:
 
 async def test_waiting_for_a_match_can_be_cancelled() -> None:
     async with providing(endless) as provider, connect(reactor, provider.peer) as association:
+        results = association.find({})  # held on to: it must not take the garbage collector
 
         async def read() -> None:
-            async for _ in association.find({}):
+            async for _ in results:
                 pass
 
         reading = Deferred.fromCoroutine(read())

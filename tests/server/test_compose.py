@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred
 from txdicom.errors import SettingsError
 from txdicom.server import compose
 from txdicom.server.compose import (
-    SHIPPED,
     Prepared,
     early_and_late,
     folder_problems,
+    look,
     make_entity,
     open_ports,
     prepare,
@@ -127,7 +127,7 @@ def test_folders_that_cannot_be_used(base: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_temporary_directory_on_another_file_system(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "_device", lambda path: path == "/nowhere")
     overrides = parse_overrides(["server.temporary_directory=/nowhere"], (), [])
-    settings = read_settings("", overrides, ae_title="TXDICOM", addins=tuple(SHIPPED))
+    settings = read_settings("", overrides, ae_title="TXDICOM")
     store = str(base / "store")
     assert folder_problems(settings, str(base)) == [
         f"--set server.temporary_directory: /nowhere is not on the file system of the store {store}; leave it empty"
@@ -136,7 +136,7 @@ def test_a_temporary_directory_on_another_file_system(base: Path, monkeypatch: p
 
 def test_nothing_is_made_where_something_is_wrong(base: Path) -> None:
     with pytest.raises(SettingsError) as raised:
-        prepare(str(base), None, ["x", "server.max_clients=y", "tls.key=z"], ["foo"], {})
+        prepare(str(base), None, ["x", "server.max_clients=y", "nowhere.key=z"], ["foo"], {})
     assert len(raised.value.problems) == 4
     assert not base.exists()
 
@@ -192,3 +192,80 @@ def test_what_is_opened_when() -> None:
     endpoints = ["tcp:1", "unix:/a", "tcp6:2"]
     assert early_and_late(endpoints, daemon=False) == (endpoints, [])
     assert early_and_late(endpoints, daemon=True) == (["tcp:1", "tcp6:2"], ["unix:/a"])
+
+
+# -- configuration and add-ins -----------------------------------------------------------------------------------------
+
+CONFIGURING = """
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+from txdicom.errors import LicenseError
+from txdicom.interfaces import ILicense, IServerConfig
+
+@implementer(IServerConfig, ILicense)
+class It:
+    name = "it"
+    limits = {"max_clients": 3}
+    def configure_server(self, server):
+        CONFIGURE
+    def check(self):
+        CHECK
+"""
+
+
+def configuring(base: Path, configure: str = "server.provide(ILicense, self)", check: str = "pass") -> None:
+    folder = base / "TXDICOM" / "configuration"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "it.py").write_text(CONFIGURING.replace("CONFIGURE", configure).replace("CHECK", check))
+
+
+def test_a_licence_limits_the_settings(ready: Callable[..., Prepared], base: Path) -> None:
+    configuring(base)
+    entity = make_entity(ready(), reactor)
+    assert entity.config.max_clients == 3
+    assert entity.folder == str(base / "TXDICOM")
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({"check": "raise LicenseError('it has expired')"}, "its licence does not allow it: it has expired"),
+        ({"check": "1 / 0"}, "its licence cannot be checked: ZeroDivisionError: division by zero (it.py:14)"),
+        ({"configure": "1 / 0"}, "configuration add-in it has failed: ZeroDivisionError: division by zero (it.py:12)"),
+        ({"configure": "return Deferred()"}, "a configuration add-in or the licence waits for the reactor, which does"),
+        ({"configure": "1 +"}, "configuration/it.py:12: SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_configuration_that_does_not_let_it_start(
+    ready: Callable[..., Prepared], base: Path, how: dict[str, str], sentence: str
+) -> None:
+    configuring(base, **how)
+    # no ordinary add-in is imported then
+    (base / "TXDICOM" / "addins").mkdir()
+    (base / "TXDICOM" / "addins" / "other.py").write_text("raise AssertionError\n")
+    with pytest.raises(SettingsError) as raised:
+        make_entity(ready(), reactor)
+    [problem] = raised.value.problems
+    assert problem.startswith(sentence)
+
+
+def test_what_is_wrong_with_add_ins_comes_together(ready: Callable[..., Prepared], base: Path) -> None:
+    ready()
+    (base / "TXDICOM" / "addins" / "bad.py").write_text("1 +")
+    with pytest.raises(SettingsError) as raised:
+        make_entity(ready("addins.enabled=storge", "addins.required=bad", "addins.none.x=1"), reactor)
+    assert [problem.partition(":")[0] for problem in raised.value.problems] == [
+        "--set addins.enabled",
+        "addins/bad.py",
+    ]
+
+
+def test_a_look_makes_and_holds_nothing(ready: Callable[..., Prepared], base: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no server TXDICOM in"):
+        look(str(base), None, {})
+    assert not base.exists()
+    prepared = ready("archive.flush=false")
+    folder, settings = look(str(base), None, {})
+    assert folder.path == prepared.folder.path
+    assert settings.archive.store == f"{folder.path}/store"
+    assert settings.archive.flush is True

@@ -9,7 +9,15 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import CannotListenError
 
-from txdicom.server.endpoints import check_endpoint, describe, invitation, is_local, is_unix, why_not
+from txdicom.server.endpoints import (
+    check_endpoint,
+    check_secure_endpoint,
+    describe,
+    invitation,
+    is_local,
+    is_unix,
+    why_not,
+)
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -106,3 +114,19 @@ def test_a_port_that_cannot_be_opened(number: int, remedy: str) -> None:
 
 def test_any_other_failure_to_listen() -> None:
     assert "port must be 0-65535" in why_not("tcp:99999", OverflowError("port must be 0-65535"))
+
+
+def test_secure_ports() -> None:
+    address = IPv4Address("TCP", "127.0.0.1", 4)
+    assert describe(address, secure=True) == "127.0.0.1:4 (TLS)"
+    text = invitation("AE", address, anonymous=False, secure=True)
+    assert text.startswith("txdicom echo --tls --tls-ca CA.pem --tls-cert ")
+    assert text.endswith(" -aet A_TITLE_OF_AETITLES_TOML AE@127.0.0.1:4")
+    assert "(secure_listen in server.toml)" in why_not("tcp:1", OSError("x"), secure=True)
+
+
+def test_what_tls_can_be_done_over() -> None:
+    assert check_secure_endpoint("tcp6:2762") == "tcp6:2762"
+    for text in ("ssl:2762:privateKey=a", "unix:/a"):
+        with pytest.raises(ValueError, match="is not for TLS by the table"):
+            check_secure_endpoint(text)

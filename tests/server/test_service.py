@@ -13,7 +13,7 @@ from twisted.logger import globalLogPublisher
 from txdicom.errors import SettingsError
 from txdicom.net.config import NetConfig
 from txdicom.server import launch, service
-from txdicom.server.log import format_line
+from txdicom.server.log_lines import format_line
 from txdicom.server.service import DicomServer, StartError
 
 if TYPE_CHECKING:

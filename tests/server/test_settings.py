@@ -19,14 +19,12 @@ from txdicom.server.settings import (
     read_settings,
 )
 
-ADDINS = ("verification", "storage", "third")
-
 
 def read(text: str = "", *set_options: str, listen: tuple[str, ...] = ()) -> Settings:
     problems: list[str] = []
     overrides = parse_overrides(set_options, listen, problems)
     assert problems == []
-    return read_settings(text, overrides, ae_title="TXDICOM", addins=ADDINS)
+    return read_settings(text, overrides, ae_title="TXDICOM")
 
 
 def problems_of(text: str = "", *set_options: str, listen: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -95,6 +93,22 @@ def test_a_mistake_of_the_file_that_the_command_line_corrects_does_no_harm() -> 
     assert read("[server]\nmax_clients = 'many'", "server.max_clients=3").server.max_clients == 3
 
 
+def test_settings_of_an_add_in_are_kept_for_it_with_their_places() -> None:
+    text = "[addins]\nenabled = ['third']\n[addins.third]\nlimit = 3\n[addins.third.deep]\nx = 1\n[addins.other]\n"
+    settings = read(text, "addins.third.more=[1]", "addins.third.limit=4")
+    assert settings.of_addins == {"third": {"limit": 4, "deep": {"x": 1}, "more": [1]}}
+    assert settings.addins.enabled == ("third",)
+    assert {path[2:]: place for path, place in settings.places.items() if path[:2] == ("addins", "third")} == {
+        (): "server.toml:3: addins.third",
+        ("limit",): "--set addins.third.limit",
+        ("deep",): "server.toml:5: addins.third.deep",
+        ("deep", "x"): "server.toml:6: addins.third.deep.x",
+        ("more",): "--set addins.third.more",
+    }
+    assert problems_of("[addins.enabled]\nx = 1")[0].startswith("server.toml:1: addins.enabled: input should be")
+    assert problems_of("addins.third = 1")[0].startswith("server.toml:1: addins.third: there is no such setting")
+
+
 def test_every_mistake_is_listed_with_its_line() -> None:
     text = """\
 [server]
@@ -116,12 +130,12 @@ index = "x"
 enabled = ["fourth", "storage", "storage"]
 required = ["verification"]
 
-[tls]
+[nothing]
 key = "x"
 """
     found = problems_of(text, "server.x=1", "nowhere.at=2", "archive.flush=maybe", "server.ae_title=THIRD")
     beginnings = [
-        "server.toml:20: tls: there is no such table; the tables are server, archive, addins",
+        "server.toml:20: nothing: there is no such table; the tables are server, ",
         "--set nowhere.at: there is no such table",
         "server.toml:3: server.max_clints: there is no such setting; did you mean max_clients?",
         "server.toml:4: server.max_pdu_length: input should be greater than or equal to 4096, not 3",
@@ -137,9 +151,7 @@ key = "x"
         "--set server.x: there is no such setting",
         "--set archive.flush: input should be a valid boolean, not 'maybe'",
         "--set server.ae_title: this is the server TXDICOM",
-        "server.toml:17: addins.enabled: there is no add-in 'fourth'; there are verification, storage, third",
         "server.toml:17: addins.enabled: 'storage' is there twice",
-        "server.toml:18: addins.required: 'verification' is not in addins.enabled",
     ]
     for beginning in beginnings:
         assert len([one for one in found if one.startswith(beginning)]) == 1, beginning
@@ -162,11 +174,14 @@ def test_a_table_that_is_none() -> None:
 
 def test_options_that_cannot_be_read_are_all_listed() -> None:
     problems: list[str] = []
-    overrides = parse_overrides(["foo", "a=b", "a.b.c=1", ".x=1", "x.=1", "a.b=[1", "a.b=1"], (), problems)
+    overrides = parse_overrides(
+        ["foo", "a=b", "a.b.c=1", "addins.b.c.d=1", ".x=1", "x.=1", "a.b=[1", "a.b=1"], (), problems
+    )
     assert [problem.partition(": ")[0] for problem in problems] == [
         "--set foo",
         "--set a=b",
         "--set a.b.c=1",
+        "--set addins.b.c.d=1",
         "--set .x=1",
         "--set x.=1",
         "--set a.b",

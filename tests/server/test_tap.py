@@ -16,7 +16,7 @@ from twisted.plugin import getPlugins
 from twisted.python import usage
 from zope.interface.verify import verifyObject
 
-from txdicom.server.log import TextLog
+from txdicom.server.log import ServerLog
 from txdicom.server.tap import Options, makeService
 
 if TYPE_CHECKING:
@@ -90,10 +90,12 @@ async def test_a_service_with_its_log_and_open_ports(tmp_path: Path) -> None:
     assert os.umask(0o022) == 0o077
     application = Application("dicomserver")
     service.setServiceParent(application)
-    assert isinstance(application.getComponent(ILogObserver), TextLog)
+    log = application.getComponent(ILogObserver)
+    assert isinstance(log, ServerLog)
     entity = service.entity  # type: ignore[attr-defined]
     assert entity.ports[0].getHost().port
     await service.stopService()
+    log.close()
 
 
 @pytest.mark.usefixtures("umask")

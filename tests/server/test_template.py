@@ -8,20 +8,18 @@ import tomllib
 from txdicom.server.settings import TABLES, Settings, declarations, read_settings
 from txdicom.server.template import server_toml
 
-ADDINS = ("verification", "storage")
 GIVEN = {("server", "ae_title"): ("HERE", ""), ("server", "allow_anonymous"): (False, "it is false because")}
 
 
 def test_as_it_is_it_sets_only_what_is_given() -> None:
     text = server_toml(GIVEN)
     assert tomllib.loads(text) == {
+        **{table: {} for table in TABLES},
         "server": {"ae_title": "HERE", "allow_anonymous": False},
-        "archive": {},
-        "addins": {},
     }
     assert "## It is false" not in text
     assert "## it is false because\nallow_anonymous = false" in text
-    assert read_settings(text, ae_title="HERE", addins=ADDINS).server.ae_title == "HERE"
+    assert read_settings(text, ae_title="HERE").server.ae_title == "HERE"
 
 
 def test_every_setting_is_there_and_taking_the_marks_away_changes_nothing() -> None:
@@ -30,7 +28,7 @@ def test_every_setting_is_there_and_taking_the_marks_away_changes_nothing() -> N
     assert {name: set(values) for name, values in document.items()} == {
         name: set(declarations(model)) for name, model in TABLES.items()
     }
-    assert read_settings(text, ae_title="TXDICOM", addins=ADDINS) == Settings()
+    assert read_settings(text, ae_title="TXDICOM") == Settings()
 
 
 def test_every_setting_is_explained_above_it() -> None:

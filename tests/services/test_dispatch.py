@@ -23,10 +23,12 @@ from txdicom.dimse.elements import (
 from txdicom.errors import SettingsError
 from txdicom.interfaces import IDicomAddin, IProcessCStore, presentation_context
 from txdicom.pdu.types import Abort, PresentationContextRQ
+from txdicom.services import dispatch
 from txdicom.services.dispatch import Dispatcher
 from txdicom.services.spool import Spool
 
 JPEG = "1.2.840.10008.1.2.4.50"
+MR = "1.2.840.10008.5.1.4.1.1.4"
 PRIVATE = "1.3.6.1.4.1.9999.1.2"
 
 
@@ -76,12 +78,54 @@ def test_private_storage_classes_where_allowed() -> None:
 def test_an_exact_context_wins_over_any_storage() -> None:
     jpeg, store = JpegAddin(), StoreAddin()
     made = dispatcher(store, jpeg)
-    assert made.transfer_syntaxes(CT) == (JPEG, uids.EXPLICIT_VR_LITTLE_ENDIAN)
+    accepted = made.transfer_syntaxes(CT)
+    assert accepted is not None
+    assert accepted[:3] == (JPEG, uids.EXPLICIT_VR_LITTLE_ENDIAN, uids.IMPLICIT_VR_LITTLE_ENDIAN)
+    assert sorted(accepted) == sorted(uids.storage_transfer_syntaxes())
+    assert made.transfer_syntaxes(MR) == uids.storage_transfer_syntaxes()
     serving = Serving(store, jpeg)
-    peer = serving.peer()
-    peer.send(store_bytes())
-    assert peer.statuses() == [0]
-    assert (len(jpeg.requests), len(store.requests)) == (1, 0)
+    for syntax, counts in (
+        (JPEG, (1, 0)),
+        (uids.EXPLICIT_VR_LITTLE_ENDIAN, (2, 0)),
+        (uids.IMPLICIT_VR_LITTLE_ENDIAN, (2, 1)),  # not declared exactly, so that any storage holds
+    ):
+        peer = serving.peer(PresentationContextRQ(CT_ID, CT, (syntax,)))
+        peer.send(store_bytes(1) + store_bytes(2))
+        assert peer.statuses() == [0, 0]
+        assert (len(jpeg.requests) / 2, len(store.requests) / 2) == counts
+
+
+def test_each_syntax_of_a_class_may_have_its_own_add_in() -> None:
+    @implementer(IDicomAddin, IProcessCStore)
+    class Plain(JpegAddin):
+        name = "plain"
+
+        @presentation_context(CT, uids.IMPLICIT_VR_LITTLE_ENDIAN)
+        def on_c_store(self, request: Any) -> int:
+            self.requests.append(request)
+            return 0
+
+    jpeg, plain = JpegAddin(), Plain()
+    serving = Serving(jpeg, plain)
+    peer = serving.peer(
+        PresentationContextRQ(1, CT, (uids.IMPLICIT_VR_LITTLE_ENDIAN,)),
+        PresentationContextRQ(CT_ID, CT, (JPEG,)),
+        PresentationContextRQ(5, CT, (uids.EXPLICIT_VR_BIG_ENDIAN,)),
+    )
+    assert peer.association.answer is not None
+    assert [context.result for context in peer.association.answer.contexts] == [0, 0, 4]
+    peer.send(message_bytes(1, requests.c_store_rq(1, CT, "1.2.3"), data_set()) + store_bytes(2))
+    assert peer.statuses() == [0, 0]
+    assert [one.transfer_syntax for one in (*plain.requests, *jpeg.requests)] == [uids.IMPLICIT_VR_LITTLE_ENDIAN, JPEG]
+
+
+def test_private_classes_without_number_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "_REMEMBERED", 10)
+    made = dispatcher(StoreAddin())
+    for number in range(100):
+        assert made._found[CommandField.C_STORE_RQ, f"{PRIVATE}.{number}", JPEG] is not None
+        assert made._found[CommandField.C_ECHO_RQ, f"{PRIVATE}.{number}", JPEG] is None
+        assert len(made._found) <= 10
 
 
 # -- conflicts ---------------------------------------------------------------------------------------------------------
@@ -93,8 +137,47 @@ def test_two_for_the_same_are_named_with_the_line_to_change() -> None:
     with pytest.raises(SettingsError) as caught:
         dispatcher(one, two, NormalizedAddin())
     (problem,) = caught.value.problems
-    for part in ("first", "second", "C_ECHO_RQ", uids.VERIFICATION, "addins.enabled"):
-        assert part in problem
+    assert problem == (
+        "add-ins first and second both answer C-ECHO-RQ for Verification SOP Class (1.2.840.10008.1.1) in Explicit VR"
+        " Little Endian and 2 more transfer syntaxes: take one of them out of addins.enabled"
+    )
+
+
+def test_a_conflict_in_one_syntax_of_several() -> None:
+    @implementer(IDicomAddin, IProcessCStore)
+    class Other(JpegAddin):
+        name = "other"
+
+        @presentation_context(CT, uids.IMPLICIT_VR_LITTLE_ENDIAN, JPEG)
+        def on_c_store(self, request: Any) -> int:
+            return 0
+
+    with pytest.raises(SettingsError) as caught:
+        dispatcher(JpegAddin(), Other(), StoreAddin())
+    (problem,) = caught.value.problems
+    assert problem == (
+        "add-ins jpeg and other both answer C-STORE-RQ for CT Image Storage (1.2.840.10008.5.1.4.1.1.2) in JPEG"
+        " Baseline (Process 1): take one of them out of addins.enabled"
+    )
+
+
+def test_two_for_any_storage() -> None:
+    with pytest.raises(SettingsError, match="add-ins store and store both answer C-STORE-RQ for any storage class in"):
+        dispatcher(StoreAddin(), StoreAddin())
+
+
+def test_declared_twice_by_one_method_is_no_conflict() -> None:
+    @implementer(IDicomAddin, IProcessCStore)
+    class Twice(JpegAddin):
+        @presentation_context(CT)
+        @presentation_context(CT, JPEG)
+        def on_c_store(self, request: Any) -> int:
+            return 0
+
+    made = dispatcher(Twice()).transfer_syntaxes(CT)
+    assert made is not None
+    assert made[0] == JPEG
+    assert len(made) == len(uids.storage_transfer_syntaxes())
 
 
 def test_every_conflict_is_told_at_once() -> None:
@@ -153,10 +236,9 @@ def test_a_command_that_nobody_answers(stream: bytes) -> None:
 def test_a_class_that_is_not_the_contexts() -> None:
     """PS3.7 C.5.6, C.5.9."""
     assert refused(message_bytes(ECHO_ID, requests.c_echo_rq(1, CT)))[0] == 0x0122
-    mr = "1.2.840.10008.5.1.4.1.1.4"
-    assert refused(message_bytes(CT_ID, requests.c_store_rq(1, mr, "1.2.3"), data_set()))[0] == 0x0122
-    assert refused(message_bytes(MPPS_ID, requests.n_get_rq(1, mr, "1.2.3")))[0] == 0x0118
-    assert refused(message_bytes(MPPS_ID, requests.n_create_rq(1, mr)))[0] == 0x0118
+    assert refused(message_bytes(CT_ID, requests.c_store_rq(1, MR, "1.2.3"), data_set()))[0] == 0x0122
+    assert refused(message_bytes(MPPS_ID, requests.n_get_rq(1, MR, "1.2.3")))[0] == 0x0118
+    assert refused(message_bytes(MPPS_ID, requests.n_create_rq(1, MR)))[0] == 0x0118
 
 
 @pytest.mark.parametrize("instance", ["../../../etc/passwd", "1.2/3", "a", "1." * 33, "1.2\n3", "..", "1.2.", "٣.٤"])
@@ -203,10 +285,9 @@ def test_without_a_message_id_there_is_no_answer_but_an_abort() -> None:
 def test_the_data_set_of_a_refused_request_is_not_kept() -> None:
     serving = Serving(StoreAddin(), NormalizedAddin())
     peer = serving.peer()
-    mr = "1.2.840.10008.5.1.4.1.1.4"
     for stream in (
-        message_bytes(CT_ID, requests.c_store_rq(1, mr, "1.2.3")) + pdata(CT_ID, 0, bytes(10_000)) * 50,
-        pdata(CT_ID, 2, b"") + message_bytes(MPPS_ID, requests.n_set_rq(2, mr, "1.2.3")) + pdata(MPPS_ID, 0, b"x") * 50,
+        message_bytes(CT_ID, requests.c_store_rq(1, MR, "1.2.3")) + pdata(CT_ID, 0, bytes(10_000)) * 50,
+        pdata(CT_ID, 2, b"") + message_bytes(MPPS_ID, requests.n_set_rq(2, MR, "1.2.3")) + pdata(MPPS_ID, 0, b"x") * 50,
     ):
         peer.send(stream)
         assert serving.spool.in_memory == 0

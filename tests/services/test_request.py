@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -175,6 +176,10 @@ async def raising_later(request: Any) -> None:
     raise KeyError("patient name")
 
 
+async def asynchronous(function: Any) -> None:
+    function()
+
+
 async def awaiting_rubbish(request: Any) -> None:
     class Rubbish:
         def __await__(self) -> Any:
@@ -214,6 +219,8 @@ async def awaiting_rubbish(request: Any) -> None:
         lambda request: fail(StatusError(0xFE00)),
         lambda request: (yield),
         lambda request: 1 / 0,
+        lambda request: sys.exit(1),
+        lambda request: asynchronous(sys.exit),
     ],
 )
 @pytest.mark.parametrize("service", ["echo", "store", "mpps"])
@@ -408,6 +415,61 @@ def test_a_handler_that_ends_its_association_itself() -> None:
     assert peer.statuses() == []
     assert peer.association.outcome == "the add-in says so"
     peer.lose()
+    assert serving.clean()
+
+
+class Stubborn(Deferred[int]):
+    """An add-in's own, whose cancellation fails."""
+
+    def cancel(self) -> None:
+        raise RuntimeError("not me")
+
+
+def test_a_wait_that_cannot_be_cancelled_harms_nobody_else(logged: list[LogEvent]) -> None:
+    """Else the association's end would stop half way, and its slot would never be free again."""
+    serving, peer = asked(lambda request: Stubborn(), addin_timeout=30.0)
+    other = serving.peer()
+    for one in (peer, other):
+        one.send(echo_bytes(1))
+    serving.clock.advance(30)
+    assert (peer.statuses(), other.statuses()) == ([UNABLE], [UNABLE])
+    peer.send(echo_bytes(2))
+    peer.lose()
+    other.lose()
+    assert [event["log_failure"].type for event in logged] == [RuntimeError] * 3
+    assert serving.clean()
+
+
+@pytest.mark.parametrize("kind", ["deferred", "coroutine"])
+def test_one_that_begins_to_wait_when_nobody_waits_for_it(kind: str) -> None:
+    """It hears of the end although the end came before; then it may wait for its own cleaning up."""
+    told: list[str] = []
+
+    def lose(request: Any) -> None:
+        request.association.hang_up("the add-in says so")
+        peer.lose()
+
+    def plain(request: Any) -> Any:
+        lose(request)
+        waits: Deferred[int] = Deferred()
+        return waits.addErrback(lambda failure: told.append(failure.type.__name__) or 0)
+
+    cleaning: Deferred[None] = Deferred()
+
+    async def coroutine(request: Any) -> int:
+        await succeed(None)
+        lose(request)
+        try:
+            await Deferred()
+        except CancelledError:
+            await cleaning
+            told.append("CancelledError")
+        return 0
+
+    serving, peer = asked(coroutine if kind == "coroutine" else plain)
+    peer.send(echo_bytes())
+    cleaning.callback(None)
+    assert told == ["CancelledError"]
     assert serving.clean()
 
 

@@ -13,6 +13,9 @@ from txdicom import __version__
 COMMANDS: Final = {
     "echo": "txdicom.cli.echo:echo",
     "store": "txdicom.cli.store:store",
+    "addin": "txdicom.cli.addin:addin",
+    "ae": "txdicom.cli.ae:ae",
+    "log": "txdicom.cli.log:log",
 }
 
 

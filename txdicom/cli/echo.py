@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 @connecting
 @reporting
 def echo(verbose: bool, debug: bool, as_json: bool, **values: Any) -> int:
-    """Ask PEER whether it is there (C-ECHO): AET@host:port, or host:port with -aec. Without a port: 104.
+    """Ask PEER whether it is there (C-ECHO): AET@host:port, or host:port with -aec. Without a port: 104,
+    with --tls 2762.
 
     \b
     Examples:
       txdicom echo PACS@192.168.1.20:11112
       txdicom echo -aet MODALITY -aec PACS pacs.example.org:11112
       txdicom echo --json 'PACS@[::1]:11112'
+      txdicom echo --tls --tls-ca hospital-ca.pem PACS@pacs.example.org
+      txdicom echo --tls --tls-ca ca.pem --tls-cert us.pem --tls-key us.key PACS@pacs.example.org:2762
 
     --json prints one object: type "echo", peer, success, status, seconds (null without an answer), error.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet import error as tx
 
@@ -15,9 +15,25 @@ from txdicom.errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
+from txdicom.net.tls_failures import TlsError
 
 if TYPE_CHECKING:
     from txdicom.cli.options import Connection
+    from txdicom.net.tls_failures import Kind
+
+
+_TLS_REMEDIES: Final[dict[Kind, str]] = {
+    "issuer": "if you trust it, give the issuer's certificate with --tls-ca",
+    "name": "call it by a name that is in its certificate, and check whom you reach",
+    "dates": "it has to be renewed; check the clocks, too",
+    "certificate": "ask whoever runs the peer for a certificate that can be used",
+    "wanted": "give one with --tls-cert and --tls-key",
+    "ours": "give one that it accepts with --tls-cert and --tls-key",
+    "common": "try another --tls-profile, or --tls-cert and --tls-key",
+    "plain": "check the port, or leave --tls out if it is to be without encryption",
+    "closed": "check the port; its log may say why",
+    "other": "-d shows more",
+}
 
 
 def explain(error: DicomError, connection: Connection) -> str:
@@ -44,6 +60,8 @@ def explain(error: DicomError, connection: Connection) -> str:
 def _connection(error: ConnectionFailed, connection: Connection) -> str:
     host, port = connection.peer.host, connection.peer.port
     cause = error.__cause__
+    if isinstance(cause, TlsError):
+        return f"{cause}; {_TLS_REMEDIES[cause.kind]}"
     if isinstance(cause, tx.ConnectionRefusedError):
         return f"nothing listens on port {port} there; check the port and that the application is running"
     if isinstance(cause, tx.DNSLookupError | tx.UnknownHostError):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from txdicom.net.tls import TLS
     from txdicom.scu.peer import Peer
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -27,6 +28,7 @@ class Connection:
     acse_timeout: float
     dimse_timeout: float
     timeout: float
+    tls: TLS | None = None
 
     def options(self) -> dict[str, Any]:
         """As keywords of `txdicom.scu.connect`."""
@@ -36,6 +38,7 @@ class Connection:
             "acse_timeout": self.acse_timeout,
             "dimse_timeout": self.dimse_timeout,
             "connect_timeout": self.timeout,
+            "tls": self.tls,
         }
 
 
@@ -48,6 +51,16 @@ def _title(context: click.Context, parameter: click.Parameter, value: str | None
         raise click.BadParameter(str(error)) from None
 
 
+def _profile(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    from txdicom.net.tls_profiles import PROFILES
+
+    if value not in PROFILES:
+        raise click.BadParameter(f"there is no profile {value!r}; there are {', '.join(PROFILES)}")
+    return value
+
+
 def connection_of(values: dict[str, Any]) -> Connection:
     """Takes the common options out of a command's values."""
     from txdicom.scu.peer import Peer
@@ -57,8 +70,39 @@ def connection_of(values: dict[str, Any]) -> Connection:
         peer = Peer.parse(values.pop("peer"), called)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'PEER'") from None
+    tls = _tls(values)
     names = ("aetitle", "max_pdu", "acse_timeout", "dimse_timeout", "timeout")
-    return Connection(peer=peer, **{name: values.pop(name) for name in names})
+    peer = peer.with_port(tls=tls is not None)
+    return Connection(peer=peer, tls=tls, **{name: values.pop(name) for name in names})
+
+
+#: the options of TLS but its profile, and the settings they give
+_TLS_FILES: Final = {
+    "certificate": "--tls-cert",
+    "key": "--tls-key",
+    "key_password_file": "--tls-key-password-file",
+    "ca": "--tls-ca",
+}
+
+
+def _tls(values: dict[str, Any]) -> TLS | None:
+    """Takes the options of TLS out of a command's values; the files are checked."""
+    wanted = values.pop("tls")
+    given = {name: values.pop(f"tls_{name}") for name in (*_TLS_FILES, "profile")}
+    given = {name: value for name, value in given.items() if value}
+    if not wanted:
+        if given:
+            raise click.UsageError("the options --tls-… need --tls: without it nothing would be encrypted")
+        return None
+    from txdicom.errors import SettingsError
+    from txdicom.net.tls import TLS, ClientTls
+
+    tls = TLS(**given)
+    try:
+        ClientTls(tls, lambda name: _TLS_FILES.get(name, name))
+    except SettingsError as error:
+        raise click.UsageError("; ".join(error.problems)) from None
+    return tls
 
 
 def connecting(command: F) -> F:
@@ -116,6 +160,36 @@ def connecting(command: F) -> F:
             default=30.0,
             show_default=True,
             help="For each answer of the peer; 0: no limit.",
+        ),
+        click.option(
+            "--tls",
+            is_flag=True,
+            help="Connect over TLS; nothing is ever sent without it then. The usual port is 2762.",
+        ),
+        click.option(
+            "--tls-ca",
+            metavar="PATH",
+            help="File (PEM) with the certificates of the issuers that we trust, or a folder of such files; "
+            "else those that the system trusts.",
+        ),
+        click.option(
+            "--tls-cert",
+            "tls_certificate",
+            metavar="FILE",
+            help="Our certificate (PEM), then those of its issuers, for a peer that wants one.",
+        ),
+        click.option("--tls-key", metavar="FILE", help="The private key of our certificate (PEM), open to you alone."),
+        click.option(
+            "--tls-key-password-file",
+            metavar="FILE",
+            help="File with the key's password in its first line, if it has one; open to you alone.",
+        ),
+        click.option(
+            "--tls-profile",
+            metavar="NAME",
+            callback=_profile,
+            help="Versions and cipher suites (PS3.15 Annex B): bcp195-rfc8996-9325, the default, or "
+            "modified-bcp195-rfc8996-9325; for old peers extended-bcp195, non-downgrading-bcp195, bcp195, aes.",
         ),
     )
     for decorator in reversed(decorators):

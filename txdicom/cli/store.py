@@ -56,6 +56,7 @@ def store(
     Examples:
       txdicom store PACS@192.168.1.20:11112 image.dcm
       txdicom store -aet MODALITY --associations 4 PACS@pacs.example.org study/
+      txdicom store --tls --tls-ca hospital-ca.pem PACS@pacs.example.org study/
       txdicom store --json PACS@localhost:11112 study/ | jq -r 'select(.error) | .path'
 
     The data sets go out byte for byte. In folders, files that are not DICOM and DICOMDIRs are passed over. The exit

@@ -5,9 +5,17 @@ An add-in is any object that provides `IDicomAddin`, and beside it what it wants
 """
 
 from txdicom.interfaces.addin import IDicomAddin, IServer, IStaging, IWriter
+from txdicom.interfaces.ae_titles import AEEntry, IAETitle
+from txdicom.interfaces.answers import InstanceRef, Match, Retrieval
 from txdicom.interfaces.contexts import declared_contexts, presentation_context
+from txdicom.interfaces.control import IProcessServiceMessage, IServerControl, ServiceMessage
+from txdicom.interfaces.handlers import blocking, is_blocking
+from txdicom.interfaces.logging import REDACTED, IServiceLog, Private
 from txdicom.interfaces.messages import (
     IProcessCEcho,
+    IProcessCFind,
+    IProcessCGet,
+    IProcessCMove,
     IProcessCStore,
     IProcessNAction,
     IProcessNCreate,
@@ -15,15 +23,62 @@ from txdicom.interfaces.messages import (
     IProcessNEventReport,
     IProcessNGet,
     IProcessNSet,
+    IQueryRequest,
     IReceivedInstance,
     IRequest,
+)
+from txdicom.interfaces.negotiation import (
+    IdentityAccepted,
+    IdentityRefused,
+    IExtendedNegotiation,
+    IPresentationContextProvider,
+    IRequireUserIdentity,
+    IRoleSelectionProvider,
+    IUserIdentity,
+    Roles,
+    UserIdentity,
+)
+from txdicom.interfaces.observers import (
+    Change,
+    INotifyReceiveMessage,
+    INotifySendMessage,
+    MessageEvent,
+    PDUEvent,
+    Veto,
+)
+from txdicom.interfaces.options import IAddinOptions
+from txdicom.interfaces.requesting import IDicomRequest
+from txdicom.interfaces.security import IDicomSecurity
+from txdicom.interfaces.services import (
+    IBaseServiceProvider,
+    IBaseServices,
+    ILicense,
+    IServerConfig,
+    IServerConfiguration,
 )
 from txdicom.uids import ANY_STORAGE
 
 __all__ = [
     "ANY_STORAGE",
+    "REDACTED",
+    "AEEntry",
+    "Change",
+    "IAETitle",
+    "IAddinOptions",
+    "IBaseServiceProvider",
+    "IBaseServices",
     "IDicomAddin",
+    "IDicomRequest",
+    "IDicomSecurity",
+    "IExtendedNegotiation",
+    "ILicense",
+    "INotifyReceiveMessage",
+    "INotifySendMessage",
+    "IPresentationContextProvider",
     "IProcessCEcho",
+    "IProcessCFind",
+    "IProcessCGet",
+    "IProcessCMove",
     "IProcessCStore",
     "IProcessNAction",
     "IProcessNCreate",
@@ -31,11 +86,34 @@ __all__ = [
     "IProcessNEventReport",
     "IProcessNGet",
     "IProcessNSet",
+    "IProcessServiceMessage",
+    "IQueryRequest",
     "IReceivedInstance",
     "IRequest",
+    "IRequireUserIdentity",
+    "IRoleSelectionProvider",
     "IServer",
+    "IServerConfig",
+    "IServerConfiguration",
+    "IServerControl",
+    "IServiceLog",
     "IStaging",
+    "IUserIdentity",
     "IWriter",
+    "IdentityAccepted",
+    "IdentityRefused",
+    "InstanceRef",
+    "Match",
+    "MessageEvent",
+    "PDUEvent",
+    "Private",
+    "Retrieval",
+    "Roles",
+    "ServiceMessage",
+    "UserIdentity",
+    "Veto",
+    "blocking",
     "declared_contexts",
+    "is_blocking",
     "presentation_context",
 ]

@@ -22,9 +22,11 @@ from txdicom.ul.states import State
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 
+    from txdicom.dimse.command import Command
     from txdicom.net.config import NetConfig
     from txdicom.net.protocol import DicomProtocol
-    from txdicom.net.roles import Performer
+    from txdicom.net.roles import Performance, Performer
+    from txdicom.ul.negotiation import AcceptedContext
 
 _log = Logger()
 
@@ -42,6 +44,37 @@ class Policy(Protocol):
         """The answer to `rq`, now or later."""
 
 
+class Listener(Protocol):
+    """Hears of what happens to associations; it must not raise."""
+
+    def connected(self, association: Association) -> None:
+        """A peer has connected."""
+
+    def associated(self, association: Association) -> None:
+        """Its association was accepted."""
+
+    def asked(self, association: Association, command: Command) -> None:
+        """It has sent a request."""
+
+    def ended(self, association: Association) -> None:
+        """The connection is gone."""
+
+
+class _Watched:
+    """The performer of associations that somebody listens to; the others' stays without a call between."""
+
+    __slots__ = ("_listener", "_performer")
+
+    def __init__(self, performer: Performer, listener: Listener) -> None:
+        self._performer = performer
+        self._listener = listener
+
+    def perform(self, association: Association, context: AcceptedContext, command: Command) -> Performance:
+        """See `Performer`."""
+        self._listener.asked(association, command)
+        return self._performer.perform(association, context, command)
+
+
 class Acceptor(Factory):
     """All associations that peers open with one application entity, on any number of listening ports."""
 
@@ -51,6 +84,7 @@ class Acceptor(Factory):
         self.config = config
         self.policy = policy
         self.performer = performer
+        self.listener: Listener | None = None
         self.slots = Slots(config)
         self.associations: dict[int, Association] = {}
         self.paused = False
@@ -94,6 +128,8 @@ class Acceptor(Factory):
         """It counts from now on; where TLS cannot even begin, its end would never be told."""
         self.slots.enter(association.number)
         self.associations[association.number] = association
+        if self.listener is not None:
+            self.listener.connected(association)
 
     def associate_indication(self, association: Association, rq: AssociateRQ) -> None:
         """Decides, or has the policy decide."""
@@ -124,12 +160,15 @@ class Acceptor(Factory):
         """The connection is gone: the one place where a slot becomes free."""
         self.slots.leave(association.number)
         self.associations.pop(association.number, None)
+        if self.listener is not None:
+            self.listener.ended(association)
         if association.request is None:
             _log.info("connection {number} from {peer} ended without an association: {outcome}", **_facts(association))
         else:
             _log.info(
                 "association {number} with {calling} at {peer} ended: {outcome}; {messages} messages,"
                 " {received} bytes in, {sent} out",
+                audit="association-ended" if association.agreement is not None else "association-rejected",
                 messages=association.messages_received,
                 received=association.protocol.bytes_received,
                 sent=association.protocol.bytes_sent,
@@ -167,15 +206,21 @@ class Acceptor(Factory):
             return
         ac, agreement = decision
         self.total += 1
+        if self.listener is not None and association.performer is not None:
+            association.performer = _Watched(association.performer, self.listener)
         association.accept(ac, agreement)
         _log.info(
             "association {number}: {calling} at {peer} to {called},"
             " {accepted} of {proposed} presentation contexts accepted",
+            audit="association-opened",
+            agreement=agreement,
             called=association.called_ae,
             accepted=len(agreement.contexts),
             proposed=len(ac.contexts),
             **_facts(association),
         )
+        if self.listener is not None:
+            self.listener.associated(association)
 
     # -- stopping ------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from txdicom.dimse.assembler import Assembler
 from txdicom.dimse.operations import Invoked, Performed
@@ -24,10 +25,13 @@ from txdicom.ul.states import State
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IReactorTime
 
+    from txdicom.interfaces import UserIdentity
     from txdicom.net.config import NetConfig
     from txdicom.net.roles import Owner, Performer
+    from txdicom.net.tls_failures import TlsSession
     from txdicom.ul.negotiation import AcceptedContext, Agreement
 
+_log = Logger()
 _numbers = count(1)
 #: where there is nothing that an A-ABORT could end
 _NO_ASSOCIATION: Final = (State.STA1, State.STA2, State.STA13)
@@ -52,6 +56,9 @@ class Association(Exchange):
         self.called_ae = ""
         self.request: AssociateRQ | None = None
         self.answer: AssociateAC | None = None
+        self.tls: TlsSession | None = None
+        """What was agreed on, where the connection is secure; with the peer's certificate."""
+        self.user_identity: UserIdentity | None = None  # that an add-in has authenticated
         self._waiters: list[Deferred[None]] = []
         super().__init__(owner, config, clock, requestor=requestor, performer=performer)
 
@@ -81,6 +88,11 @@ class Association(Exchange):
             deadlines.set(
                 "associate", timeout, lambda: self.give_up(f"no answer to A-ASSOCIATE-RQ within {timeout:g} s")
             )
+
+    def secured(self, session: TlsSession) -> None:
+        """The TLS handshake is complete."""
+        self.tls = session
+        _log.info("connection {number} is secure: {session}", number=self.number, session=session)
 
     def artim_expired(self) -> None:
         """ARTIM has run out; where that comes as no surprise the outcome is known already."""
@@ -163,7 +175,8 @@ class Association(Exchange):
     def connection_lost(self) -> None:
         """The connection is gone: everything of this association ends here, on every path."""
         if not self.outcome:
-            self._finish("the connection was lost", AssociationAborted("the connection was lost"))
+            why = str(self.protocol.tls_failure or "the connection was lost")
+            self._finish(why, AssociationAborted(why))
         self.lost = True
         self._stop_operations("the connection was lost")
         for performance in self._performed.drop_all():

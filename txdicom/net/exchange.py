@@ -41,7 +41,7 @@ _NO_CONTEXTS: Final[Mapping[int, Any]] = {}
 #: where an A-RELEASE response of ours is due
 _RELEASE_ASKED: Final = (State.STA8, State.STA9, State.STA12)
 #: where P-DATA may be sent (PS3.8 Table 9-10, Evt9)
-_MAY_SEND: Final = (State.STA6, State.STA8)
+MAY_SEND: Final = (State.STA6, State.STA8)
 #: requests of the peer that may wait beyond the window before reading pauses
 _WAITING: Final = 1
 #: different deviations of a peer that are logged for one association
@@ -141,7 +141,7 @@ class Exchange:
     def arrived(self, performance: Performance) -> None:
         """A request is complete: performed now, or when the window allows it."""
         self._incoming.discard(performance)
-        if self._upper_layer.state not in _MAY_SEND:
+        if self._upper_layer.state not in MAY_SEND:
             performance.drop()
             self._respond_release()
         elif self._performed.arrived(performance.message_id, performance):
@@ -156,7 +156,7 @@ class Exchange:
             return  # amid the loop below: a long queue must not become a deep recursion
         while self._finished:
             following = self._performed.finished(self._finished[0])
-            if following is not None and self._upper_layer.state in _MAY_SEND:
+            if following is not None and self._upper_layer.state in MAY_SEND:
                 following.start()
             elif following is not None:  # nobody waits for it any more
                 following.drop()
@@ -190,7 +190,7 @@ class Exchange:
 
     def send_response(self, context_id: int, command: Command, data: bytes = b"") -> None:
         """Sends a response, with its data set if it has one; nothing where the association has ended meanwhile."""
-        if self._upper_layer.state not in _MAY_SEND:
+        if self._upper_layer.state not in MAY_SEND:
             return
         limit = self.agreement.max_send  # type: ignore[union-attr]
         pdus = fragmenter.fragments(context_id, COMMAND, encode(command), limit)

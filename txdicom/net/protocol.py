@@ -16,10 +16,13 @@ from zope.interface import implementer
 
 from txdicom.net.deadlines import Deadlines
 from txdicom.net.sending import Outbox, Outgoing
+from txdicom.net.tls_failures import TlsError, failure_of, session_of
 from txdicom.pdu.limits import Limits
 from txdicom.ul.connection import UpperLayer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IReactorTime
 
     from txdicom.net.association import Association
@@ -49,6 +52,7 @@ class DicomProtocol(Protocol):
         self._quick_ack: socket.socket | None = None
         self._pauses: set[str] = set()
         self._outbox: Outbox | None = None
+        self.tls_failure: TlsError | None = None
         self.bytes_received = 0
         self.last_activity = clock.seconds()
         limits = Limits(
@@ -75,6 +79,7 @@ class DicomProtocol(Protocol):
 
     def handshakeCompleted(self) -> None:
         """TLS is there: the time for connecting includes it, so that the requestor begins only now."""
+        self.association.secured(session_of(self.transport.getHandle()))  # type: ignore[union-attr]
         if self._requestor:
             self._ready()
 
@@ -102,11 +107,18 @@ class DicomProtocol(Protocol):
     def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008 (Twisted's signature)
         """The transport connection has ended, whichever side ended it."""
         self.deadlines.clear_all()
+        text = reason.getErrorMessage()
+        transport: Any = self.transport
+        secure: bool = ISSLTransport.providedBy(transport)
+        if secure:
+            handshake = self.association.tls is not None
+            self.tls_failure = failure_of(transport.getHandle(), reason.value, handshake=handshake)
+            text = str(self.tls_failure or text)
         self.connected = 0
         self._quick_ack = None
         if self._outbox is not None:
             self._outbox.close()
-        self.upper_layer.closed(reason.getErrorMessage())
+        self.upper_layer.closed(text)
         self.association.connection_lost()
         self.deadlines.clear_all()  # what was set by those who were told of the end
 
@@ -173,6 +185,19 @@ class DicomProtocol(Protocol):
         assert self._outbox is not None
         self.upper_layer.check_may_send()
         self._outbox.send_from(message)
+
+    def watch_writing(self, watcher: Callable[[bytes | memoryview], None]) -> None:
+        """Shows `watcher` what is written from now on, whole PDUs in the order of the wire."""
+        outbox = self._outbox
+        assert outbox is not None
+        write = outbox._write
+
+        def seen(*parts: bytes | memoryview) -> None:
+            write(*parts)
+            for part in parts:
+                watcher(part)
+
+        outbox._write = seen  # type: ignore[method-assign]
 
     def pause_reading(self, why: str) -> None:
         """Lets the peer wait: nothing is read until every pause was resumed."""

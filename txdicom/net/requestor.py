@@ -141,7 +141,11 @@ class Requestor:
     def ended(self, association: Association) -> None:
         """The connection is gone, perhaps before the answer."""
         error = self._error or association.failure or AssociationAborted(association.outcome)
-        if not association.protocol.bytes_sent:  # TLS failed: nothing was asked yet
+        failure = association.protocol.tls_failure
+        if failure is not None and association.answer is None:  # perhaps late: in TLS 1.3 the peer looks at us last
+            error = ConnectionFailed(f"cannot connect to {self._peer_name}: {failure}")
+            error.__cause__ = failure
+        elif not association.protocol.bytes_sent:
             error = ConnectionFailed(f"cannot connect to {self._peer_name}: {association.outcome}")
         self._fail(error)
 

@@ -53,6 +53,11 @@ class MemorySource:
         self._data = memoryview(data)
         self.size = len(data)
 
+    @property
+    def data(self) -> bytes:
+        """What is left of it."""
+        return bytes(self._data)
+
     def read_into(self, holes: list[memoryview]) -> int:
         """See `DataSource`."""
         filled = 0

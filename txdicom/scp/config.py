@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Ge, Le
 
 from txdicom.errors import SettingsError
-from txdicom.net.config import NetConfig, setting
+from txdicom.net.config import NetConfig, Seconds, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +28,18 @@ class ScpConfig(NetConfig):
     unknown_sop_classes: bool = setting(
         True, "accept storage of private SOP classes and of those newer than this version"
     )
+    copy_pixel_data_to_observers: bool = setting(
+        False, "show pixel data to add-ins that look on at messages; data sets of up to 64 MiB are then kept in memory"
+    )
     temporary_directory: str = setting(
         "", "where large data sets are received; on the store's file system; swept at start"
+    )
+    addin_threads: Annotated[int, Ge(1), Le(256)] = setting(
+        8,
+        "threads at most for add-ins whose handlers block; half are set aside in equal parts for each of these add-ins",
+    )
+    watch_reactor: Seconds = setting(
+        1.0, "an add-in that holds the reactor for this many seconds is logged with where it is; 0: never"
     )
 
 

@@ -7,29 +7,49 @@ import shutil
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.logger import Logger
 from zope.interface import implementer
-from zope.interface.exceptions import Invalid
-from zope.interface.verify import verifyObject
 
-from txdicom.errors import AddinError, DicomError, NotConfigured, SettingsError
-from txdicom.interfaces import IDicomAddin, IServer, IStaging, IWriter
-from txdicom.net.acceptor import Acceptor
+from txdicom.interfaces import (
+    IAETitle,
+    IDicomAddin,
+    IDicomRequest,
+    IDicomSecurity,
+    IServer,
+    IServerConfig,
+    IStaging,
+    IWriter,
+)
+from txdicom.net.observing import ObservedAcceptor
+from txdicom.net.tls import SecureFactory
+from txdicom.scp.addins import Addins
+from txdicom.scp.ae_titles import AETitles
 from txdicom.scp.config import ScpConfig, validated
+from txdicom.scp.configuration import configure
+from txdicom.scp.destinations import TableDestinations
+from txdicom.scp.hooks import Hooks
 from txdicom.scp.policy import AcceptancePolicy
-from txdicom.services.dispatch import METHODS, Dispatcher
+from txdicom.scp.requesting import DicomRequest
+from txdicom.scp.security import SecureOptions
+from txdicom.scp.services import Services
+from txdicom.services.calls import AddinCalls
+from txdicom.services.dispatch import Dispatcher
 from txdicom.services.spool import Spool
 from txdicom.services.writer import WriterThread
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from twisted.internet.interfaces import IAddress, IReactorCore
     from zope.interface import Interface
 
-_log = Logger()
+    from txdicom.dimse.status import Status
+    from txdicom.interfaces import AEEntry
+    from txdicom.net.association import Association
+    from txdicom.net.observing import Observers
+    from txdicom.services.health import Health
+    from txdicom.services.storage import ObservedStoreRequest
 
 
 @implementer(IServer)
@@ -37,6 +57,11 @@ class ApplicationEntity:
     """A DICOM application entity that accepts associations and has its add-ins answer.
 
     `bind` opens the ports without accepting, `start` loads the add-ins and accepts, `stop` drains and unloads.
+    `services` is what the configuration phase has left (`txdicom.scp.configuration`); for `required` and
+    `addin_settings` see `txdicom.scp.addins.Addins`. `parts` are what the add-ins work with, such as the writer thread:
+    objects with `start` and `stop`, either of which may return a Deferred. They are started in order before the add-ins
+    are registered, and stopped in reverse after the drain, before the add-ins are unloaded; `stop` also comes without a
+    start, and twice. SettingsError lists all that is wrong with the add-ins.
     """
 
     def __init__(
@@ -46,44 +71,92 @@ class ApplicationEntity:
         addins: Sequence[object],
         config: ScpConfig | None = None,
         *,
-        known_callers: Container[str] = (),
+        folder: str | None = None,
+        services: Services | None = None,
+        required: Collection[str] | None = None,
+        addin_settings: Mapping[str, Any] | None = None,
+        known_callers: Iterable[AEEntry | str] = (),
     ) -> None:
         self.ae_title = ae_title
+        self.folder = folder
         self.config = config or ScpConfig()
-        self.addins: tuple[Any, ...] = tuple(addins)
+        self.services = services or Services()
         self.ports: list[Any] = []  # of Twisted's reactors: they can be paused
         self._reactor = reactor
-        self._known_callers = known_callers
-        self._loaded: list[Any] = []
         self._temporary = ""
-        self._services: dict[type[Interface], Any] = {}
-        self._writer = WriterThread(reactor)
-        self._services[IWriter] = self._writer
-        self._spool = Spool(self._writer, self._staging)
-        self._services[IStaging] = self._spool
-        _verify(self.addins)
-        policy, dispatcher = self._answering(self.addins)
-        self.acceptor = Acceptor(self.config, policy, dispatcher, reactor)
+        self._starting: Deferred[None] | None = None
+        self._addins = Addins(addins, required=required, settings=addin_settings)
+        writer = WriterThread(reactor)
+        requests = DicomRequest(reactor, self)
+        self._calls = AddinCalls(
+            reactor,
+            threads=self.config.addin_threads,
+            timeout=self.config.addin_timeout,
+            drain_timeout=self.config.drain_timeout,
+            watch_reactor=self.config.watch_reactor,
+        )
+        self.parts: list[Any] = [writer, requests, self._calls]
+        self._spool = Spool(writer, self._staging)
+        self.services.provide(IWriter, writer)
+        self.services.provide(IStaging, self._spool)
+        self.services.default(IDicomRequest, lambda: requests)
+        self.services.default(IAETitle, lambda: AETitles(reactor, known_callers))
+        policy, dispatcher, observers = self._answering(self.addins)
+        self.acceptor = ObservedAcceptor(self.config, policy, dispatcher, reactor)
+        self.acceptor.observers = observers
 
-    def _answering(self, addins: Sequence[object]) -> tuple[AcceptancePolicy, Dispatcher]:
-        dispatcher = Dispatcher(addins, self._spool, unknown_sop_classes=self.config.unknown_sop_classes)
-        return AcceptancePolicy(self.ae_title, self.config, dispatcher, self._known_callers), dispatcher
+    def _answering(self, addins: Sequence[object]) -> tuple[AcceptancePolicy, Dispatcher, Observers | None]:
+        dispatcher = Dispatcher(
+            addins,
+            self._spool,
+            unknown_sop_classes=self.config.unknown_sop_classes,
+            destinations=TableDestinations(self._reactor, self),
+            calls=self._calls,
+        )
+        hooks = Hooks.of(addins)
+        policy = AcceptancePolicy(self.ae_title, self.config, dispatcher, self._validate, hooks)
+        return policy, dispatcher, hooks.observers(pixel_data=self.config.copy_pixel_data_to_observers)
+
+    def _validate(self, association: Association) -> Any:
+        return self.service(IAETitle).validate(association)
+
+    @property
+    def addins(self) -> tuple[Any, ...]:
+        """The add-ins that take part, in the order they are loaded."""
+        return self._addins.active
+
+    @property
+    def addin_settings(self) -> Mapping[str, Any]:
+        """The settings of the add-ins that have any, by name."""
+        return self._addins.settings
+
+    @property
+    def health(self) -> Health:
+        """How the add-ins fare."""
+        return self._calls.health
 
     def service(self, interface: type[Interface]) -> Any:
         """See `IServer`."""
-        try:
-            return self._services[interface]
-        except KeyError:
-            raise LookupError(f"there is no base service {interface.__name__}") from None
+        return self.services.get(interface)
+
+    def watch_stores(self, observer: Callable[[ObservedStoreRequest, Status | None], None]) -> None:
+        """Has `observer` called with each C-STORE and its final status, None where the association was gone before."""
+        self._spool.observers = (*self._spool.observers, observer)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    async def bind(self, *endpoints: str) -> list[IAddress]:
-        """Opens the ports; nothing is accepted yet. One that cannot be opened closes the others of this call again."""
+    async def bind(self, *endpoints: str, secure: bool = False) -> list[IAddress]:
+        """Opens the ports; nothing is accepted yet. One that cannot be opened closes the others of this call again.
+
+        Secure ones do TLS by the base service `IDicomSecurity`; the endpoints are plain ones all the same.
+        """
+        factory: Any = self.acceptor
+        if secure:
+            factory = SecureFactory(SecureOptions(lambda: self.service(IDicomSecurity)), self.acceptor, self._reactor)
         opened: list[Any] = []
         try:
             for endpoint in endpoints:
-                port = await serverFromString(self._reactor, endpoint).listen(self.acceptor)
+                port = await serverFromString(self._reactor, endpoint).listen(factory)
                 opened.append(port)
                 port.pauseProducing()
         except BaseException:
@@ -93,55 +166,52 @@ class ApplicationEntity:
         return [port.getHost() for port in self.ports]
 
     async def start(self) -> None:
-        """Starts the writer, loads the add-ins in order, then accepts."""
-        self._writer.start()
+        """Starts the parts, has base services registered, loads the add-ins in order, then accepts.
+
+        AddinError where a required add-in fails. Cancelled, or stopped meanwhile, it unloads what is loaded.
+        """
+        starting = self._starting = Deferred()
         try:
-            for addin in self.addins:
-                await self._load(addin)
+            await self._start()
+        finally:
+            starting.callback(None)
+
+    async def _start(self) -> None:
+        before = self.addins
+        try:
+            for part in self.parts:
+                await maybeDeferred(part.start)
+            await self._addins.register(self.services)
+            self.services.fill()
+            await self._addins.load(self, self.services, self._reactor)
         except BaseException:
-            await self._unload()
+            await self._addins.unload()
             await self._close_ports()
-            await self._writer.stop()
+            await self._stop_parts()
             raise
-        if len(self._loaded) < len(self.addins):
-            self.acceptor.policy, self.acceptor.performer = self._answering(self._loaded)
+        if len(self.addins) < len(before):
+            self.acceptor.policy, self.acceptor.performer, self.acceptor.observers = self._answering(self.addins)
         for port in self.ports:
             port.resumeProducing()
 
-    async def _load(self, addin: Any) -> None:
-        name = _name(addin)
-        try:
-            await maybeDeferred(addin.load, self)
-        except NotConfigured as why:
-            _log.info("add-in {name} is not configured: {why}", name=name, why=str(why))
-            return
-        except CancelledError:
-            raise
-        except Exception as error:
-            if not isinstance(error, (DicomError, OSError)):
-                _log.failure("add-in {name} failed to load", name=name)
-            raise AddinError(f"add-in {name} cannot be loaded: {error}") from error
-        self._loaded.append(addin)
-        _log.info("add-in {name} {version} loaded", name=name, version=getattr(addin, "version", ""))
-
     async def stop(self) -> None:
         """Answers newcomers by A-ASSOCIATE-RJ (2,3,1) while operations finish, aborts the rest, unloads, closes."""
+        self._addins.halt()
+        if self._starting is not None:
+            await self._starting
+        self._calls.drain()
         await self.acceptor.drain()
-        await self._writer.stop()
-        await self._unload()
+        await self._stop_parts()
+        await self._addins.unload()
         await self._close_ports()
         await self.acceptor.close()
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = ""
 
-    async def _unload(self) -> None:
-        while self._loaded:
-            addin = self._loaded.pop()
-            try:
-                await maybeDeferred(addin.unload)
-            except Exception:  # noqa: BLE001 (one add-in's mistake must not keep the others loaded)
-                _log.failure("add-in {name} failed to unload", name=_name(addin))
+    async def _stop_parts(self) -> None:
+        for part in reversed(self.parts):
+            await maybeDeferred(part.stop)
 
     async def _close_ports(self) -> None:
         ports, self.ports = self.ports, []
@@ -161,43 +231,38 @@ async def _close(ports: Sequence[Any]) -> None:
     await gatherResults([maybeDeferred(port.stopListening) for port in ports])
 
 
-def _verify(addins: Sequence[object]) -> None:
-    """Checks every add-in against the interfaces it says it provides; SettingsError names all that fail."""
-    problems = []
-    for addin in addins:
-        interfaces = [interface for interface, _ in METHODS.values() if interface.providedBy(addin)]
-        for interface in (IDicomAddin, *interfaces):
-            try:
-                verifyObject(interface, addin)
-            except Invalid as error:
-                what, why = getattr(interface, "__name__", interface), " ".join(str(error).split())
-                problems.append(f"add-in {_name(addin)} does not fulfil {what}: {why}")
-    if problems:
-        raise SettingsError(problems)
-
-
-def _name(addin: object) -> str:
-    return str(getattr(addin, "name", type(addin).__name__))
-
-
 def listen(
     reactor: IReactorCore,
     endpoints: str | Sequence[str],
     *,
     ae_title: str,
     addins: Sequence[object],
-    known_callers: Container[str] = (),
+    addin_settings: Mapping[str, Any] | None = None,
+    known_callers: Iterable[AEEntry | str] = (),
     **settings: Any,
 ) -> Deferred[ApplicationEntity]:
     """A server in one script: binds, loads the add-ins, accepts; fires with the running `ApplicationEntity`.
 
     `endpoints` are Twisted's endpoint strings ("tcp:11112:interface=127.0.0.1"), `settings` fields of `ScpConfig`.
-    Errors: SettingsError with every mistake, `twisted.internet.error.CannotListenError`, what a `load` raises.
+    `addins` are all required; those that provide `IServerConfig` configure the server first. `addin_settings` are
+    objects of an add-in's `settings_model` by its name; without, its defaults hold. `known_callers` are AE titles, or
+    entries of which one that sets `verify` holds for its caller in any case; with `allow_anonymous=False` only they
+    are let in.
+    Errors: SettingsError with every mistake, `twisted.internet.error.CannotListenError`, LicenseError, AddinError.
     """
 
     async def run() -> ApplicationEntity:
+        services = Services()
+        first = [addin for addin in addins if IServerConfig.providedBy(addin)]
+        ordinary = [addin for addin in addins if addin not in first or IDicomAddin.providedBy(addin)]
         entity = ApplicationEntity(
-            reactor, ae_title, addins, validated(ScpConfig, settings), known_callers=known_callers
+            reactor,
+            ae_title,
+            ordinary,
+            await configure(ae_title, first, services, validated(ScpConfig, settings)),
+            services=services,
+            addin_settings=addin_settings,
+            known_callers=known_callers,
         )
         await entity.bind(*([endpoints] if isinstance(endpoints, str) else endpoints))
         await entity.start()

@@ -1,5 +1,6 @@
 """The client framework: an association with a peer, and what can be asked for on it (SCU)."""
 
+from txdicom.net.tls import TLS
 from txdicom.scu.association import Association, connect, contexts_for
 from txdicom.scu.contexts import Context
 from txdicom.scu.files import Instance, Selection, Unsendable, select
@@ -9,6 +10,7 @@ from txdicom.scu.sender import StoreResult
 from txdicom.scu.store import Progress, StoreScu
 
 __all__ = [
+    "TLS",
     "Association",
     "Context",
     "Instance",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from txdicom.net import association as net
+    from txdicom.scu.connect import Security
     from txdicom.scu.contexts import Context, Proposal
     from txdicom.scu.files import Instance, Paths, Unsendable
     from txdicom.scu.peer import Peer
@@ -304,6 +305,7 @@ def connect(
     write_timeout: float = 60.0,
     max_pdu: int = 131_072,
     window: int = 16,
+    tls: Security | None = None,
 ) -> Association:
     """An association with `peer`, to be used by `async with`.
 
@@ -313,7 +315,10 @@ def connect(
     response and between two of them, `write_timeout` without progress in sending. `max_pdu` is the longest P-DATA-TF
     we take, `window` how many operations we would like to have outstanding (PS3.7 D.3.3.3).
 
-    Raises ValueError where a parameter makes no sense.
+    With `tls` the connection is secure, or there is none: a `TLS`, or a callable that gives the options for a host,
+    such as the method `client_options` of the base service `IDicomSecurity`. The usual port is 2762 then.
+
+    Raises ValueError where a parameter makes no sense, SettingsError for files of TLS that cannot be used.
     """
     config = client_config(
         connect_timeout=connect_timeout,
@@ -323,7 +328,7 @@ def connect(
         max_pdu=max_pdu,
     )
     return Association(
-        Connector(reactor, peer, calling_ae, config, window),
+        Connector(reactor, peer, calling_ae, config, window, tls),
         [proposals.as_context(one) for one in contexts or ()],
         files,
     )

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 
 from txdicom.net.config import NetConfig
 from txdicom.net.requestor import Requestor
+from txdicom.net.tls import TLS, ClientTls
 from txdicom.scu.contexts import proposed
 from txdicom.scu.peer import check_ae_title
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.defer import Deferred
-    from twisted.internet.interfaces import IStreamClientEndpoint
+    from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 
     from txdicom.net import association as net
     from txdicom.net.roles import Performer
     from txdicom.scu.contexts import Context
     from txdicom.scu.peer import Peer
+
+#: what TLS is done with: settings, or what gives the options for a host, as `IDicomSecurity.client_options` does
+Security: TypeAlias = "TLS | Callable[[str], IOpenSSLClientConnectionCreator]"
 
 #: who we are where nothing else is said
 CALLING_AE = "TXDICOM"
@@ -59,14 +63,23 @@ def client_config(
 class Connector:
     """Opens associations to `peer`, one at a time or many."""
 
-    def __init__(self, reactor: Any, peer: Peer, calling_ae: str, config: NetConfig, window: int) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        peer: Peer,
+        calling_ae: str,
+        config: NetConfig,
+        window: int,
+        tls: Security | None = None,
+    ) -> None:
         if not 0 <= window <= 65_535:
             raise ValueError(f"window is {window}: it has to be from 0 (no limit) to 65535 operations")
         self.reactor = reactor
-        self.peer = peer
+        self.peer = peer.with_port(tls=tls is not None)
         self.calling_ae = check_ae_title(calling_ae)
         self.window = window
         self._config = config
+        self._options = ClientTls(tls).client_options if isinstance(tls, TLS) else tls
 
     def open(self, contexts: Sequence[Context], performer: Performer) -> Deferred[net.Association]:
         """One association with these presentation contexts, at most 128; see `Requestor` for its errors.
@@ -75,8 +88,11 @@ class Connector:
         that stumble over it.
         """
         requests, roles = proposed(contexts)
+        place = endpoint(self.reactor, self.peer.host, self.peer.port)
+        if self._options is not None:
+            place = wrapClientTLS(self._options(self.peer.host), place)
         requestor = Requestor(
-            endpoint(self.reactor, self.peer.host, self.peer.port),
+            place,
             self._config,
             self.reactor,
             peer_name=str(self.peer),

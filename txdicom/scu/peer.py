@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 #: the port of DICOM without TLS (PS3.8 §9.1.1)
 DEFAULT_PORT: Final = 104
+#: and with TLS (PS3.15 B.12)
+TLS_PORT: Final = 2762
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
     """An application entity: its AE title, the name or address of its host, its port.
 
-    Raises ValueError, with a sentence, for what cannot be one.
+    Port 0 is the usual one: 104, with TLS 2762. Raises ValueError, with a sentence, for what cannot be one.
     """
 
     ae_title: str
     host: str
-    port: int = DEFAULT_PORT
+    port: int = 0
 
     def __post_init__(self) -> None:
         check_ae_title(self.ae_title)
         if not self.host or not self.host.isprintable() or " " in self.host:
             raise ValueError(f"{self.host!r} is neither the name nor the address of a host")
-        if not 0 < self.port < 65536:
-            raise ValueError(f"{self.port} is no port: it has to be 1 to 65535")
+        if not 0 <= self.port < 65536:
+            raise ValueError(f"{self.port} is no port: it has to be 1 to 65535, or 0 for the usual one")
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.ae_title}@{host}:{self.port}"
+        return f"{self.ae_title}@{host}:{self.port}" if self.port else f"{self.ae_title}@{host}"
+
+    def with_port(self, *, tls: bool) -> Peer:
+        """With the usual port where none is given."""
+        return self if self.port else replace(self, port=TLS_PORT if tls else DEFAULT_PORT)
 
     @classmethod
     def parse(cls, text: str, called_ae: str = "") -> Peer:
@@ -69,7 +75,7 @@ def _host_and_port(place: str, text: str) -> tuple[str, int]:
     if not host:
         raise ValueError(f"{text!r} is no peer: the host is missing, as in AET@host:port")
     if not colon:
-        return host, DEFAULT_PORT
+        return host, 0
     if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
         raise ValueError(f"{text!r} is no peer: {port!r} is no port, which is a number from 1 to 65535")
     return host, int(port)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from twisted.internet.defer import CancelledError
 from twisted.python import threadable
 
 if TYPE_CHECKING:
@@ -58,7 +59,11 @@ class Results(Generic[T]):
             self._operation = await begin()
             if self._is_closed():
                 self._operation.abandon()
-        return await self._operation.__anext__()
+        try:
+            return await self._operation.__anext__()
+        except (CancelledError, GeneratorExit):
+            self.abandon()  # whoever waited has left, and need not let go of this object soon
+            raise
 
     def abandon(self) -> None:
         """Ends the operation without waiting for its end."""

@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
-from txdicom.addins.storage import StorageAddin
-from txdicom.addins.verification import VerificationAddin
-from txdicom.archive.store import Store
-from txdicom.errors import SettingsError
+from txdicom.errors import AddinError, LicenseError, SettingsError
+from txdicom.interfaces import IAETitle, IDicomSecurity
+from txdicom.net.tls import SecureFactory
 from txdicom.scp import ApplicationEntity
-from txdicom.server.ae_table import AEEntry, read_ae_table
+from txdicom.scp.configuration import configure
+from txdicom.scp.services import Services
+from txdicom.server.addins import configuration_addins, find_addins
+from txdicom.server.ae_file import AETitleFile
+from txdicom.server.ae_table import read_ae_table
 from txdicom.server.endpoints import describe, invitation, is_local, is_unix, why_not
 from txdicom.server.folder import ServerFolder, base_folder, choose_title
 from txdicom.server.service import at_once
 from txdicom.server.settings import Settings, parse_overrides, read_settings
 from txdicom.server.template import server_toml
+from txdicom.server.tls_settings import make_security
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from txdicom.interfaces import AEEntry
+    from txdicom.scp import ScpConfig
+    from txdicom.scp.security import FileSecurity
     from txdicom.server.settings import Override
 
 _log = Logger()
-
-#: the add-ins that come with txdicom, by the name that `addins.enabled` has
-SHIPPED: Final[Mapping[str, Callable[[Settings], object]]] = {
-    "verification": lambda settings: VerificationAddin(),
-    "storage": lambda settings: StorageAddin(
-        Store(
-            settings.archive.store,
-            staging=settings.server.temporary_directory,
-            flush=settings.archive.flush,
-            duplicates=settings.archive.duplicates,
-        )
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +44,7 @@ class Prepared:
     settings: Settings
     overrides: Sequence[Override]
     ae_table: Mapping[str, AEEntry]
+    security: FileSecurity
     made: Sequence[str] = ()
     """What had to be done to the folder, in sentences."""
 
@@ -56,16 +52,19 @@ class Prepared:
     def warnings(self) -> list[str]:
         """What the operator may not have meant, in sentences."""
         server = self.settings.server
-        if not server.listen:
-            return ["no association can be opened: server.listen is empty"]
-        if not server.allow_anonymous and not self.ae_table:
-            return [
+        found = self.security.warnings
+        # who has to show a certificate is known
+        secure = () if self.settings.tls.client_certificate == "require" else server.secure_listen
+        if not server.listen and not server.secure_listen:
+            found.append("no association can be opened: server.listen is empty")
+        elif not server.allow_anonymous and not self.ae_table:
+            found.append(
                 "nobody is let in: allow_anonymous is false, and aetitles.toml has no entry; add one for each caller"
-            ]
-        if server.allow_anonymous and not all(map(is_local, server.listen)):
+            )
+        elif server.allow_anonymous and not all(map(is_local, (*server.listen, *secure))):
             remedy = "allow_anonymous = false in server.toml restricts it to the callers of aetitles.toml"
-            return [f"whoever can reach this server is let in: {remedy}"]
-        return []
+            found.append(f"whoever can reach this server is let in: {remedy}")
+        return found
 
 
 def prepare(
@@ -88,18 +87,37 @@ def prepare(
 
     def read() -> Settings:
         text = folder.text_of(folder.settings_file)
-        return read_settings(text, overrides, ae_title=title, addins=tuple(SHIPPED))
+        return read_settings(text, overrides, ae_title=title)
 
     settings: Settings | None = _gather(problems, read)
     ae_table = _gather(problems, lambda: read_ae_table(folder.text_of(folder.ae_table_file)))
+    security: FileSecurity | None = None
     if settings is not None:
         problems += folder_problems(settings, folder.path)
-    if settings is None or problems:
+        security = _gather(problems, partial(make_security, settings, folder.path))
+    if settings is None or security is None or problems:
         raise SettingsError(problems)
     made = folder.make(first_settings(settings))
     # of a new server.toml, or of one that another process has written meanwhile
     settings = with_folders(read(), folder.path)
-    return Prepared(folder=folder, settings=settings, overrides=overrides, ae_table=ae_table, made=made)
+    return Prepared(
+        folder=folder, settings=settings, overrides=overrides, ae_table=ae_table, security=security, made=made
+    )
+
+
+def look(base: str | None, ae_title: str | None, environment: Mapping[str, str]) -> tuple[ServerFolder, Settings]:
+    """The folder and the settings of a server that there is, which may be running; nothing is made or held.
+
+    SettingsError where there is none, and with every mistake in its settings.
+    """
+    base = base_folder(base, environment)
+    title = choose_title(base, ae_title)
+    folder = ServerFolder(base, title)
+    folder.check_owner()
+    if not os.path.isfile(folder.settings_file):
+        raise SettingsError([f"there is no server {title} in {base}: name one by --base and --ae-title"])
+    settings = read_settings(folder.text_of(folder.settings_file), ae_title=title)
+    return folder, with_folders(settings, folder.path)
 
 
 def folder_problems(settings: Settings, folder: str) -> list[str]:
@@ -142,7 +160,7 @@ def _nearest(path: str) -> str:
 def first_settings(settings: Settings) -> str:
     """The server.toml of a server that is made with these settings of the command line."""
     given: dict[tuple[str, str], tuple[Any, str]] = {("server", "ae_title"): (settings.server.ae_title, "")}
-    if not all(map(is_local, settings.server.listen)):
+    if not all(map(is_local, (*settings.server.listen, *settings.server.secure_listen))):
         why = "It is false here because other computers could reach the server when it was made: only the callers "
         given["server", "allow_anonymous"] = (False, why + "of aetitles.toml are let in")
     return server_toml(given)
@@ -160,11 +178,47 @@ def with_folders(settings: Settings, folder: str) -> Settings:
 
 
 def make_entity(prepared: Prepared, reactor: Any) -> ApplicationEntity:
-    """The application entity with its add-ins, its ports not open yet."""
-    settings = prepared.settings
-    addins = [SHIPPED[name](settings) for name in settings.addins.enabled]
-    callers = frozenset(prepared.ae_table)
-    return ApplicationEntity(reactor, settings.server.ae_title, addins, settings.server, known_callers=callers)
+    """The application entity, configured and licensed, with its add-ins, its ports not open yet.
+
+    SettingsError with what must not be. An add-in that cannot be used, and is not required, is logged and left out.
+    """
+    settings, folder = prepared.settings, prepared.folder
+    services = Services()
+    config = _configured(prepared, services)
+    choice = find_addins(settings, folder)
+    if choice.problems:
+        raise SettingsError(choice.problems)
+    for one in choice.broken:
+        _log.error("{broken}; the server runs without this add-in", broken=str(one))
+    for sentence in choice.warnings:
+        _log.warn("{sentence}", sentence=sentence)
+    entity = ApplicationEntity(
+        reactor,
+        settings.server.ae_title,
+        [one.addin for one in choice.addins],
+        config,
+        folder=folder.path,
+        services=services,
+        required=choice.required,
+        addin_settings=choice.settings,
+    )
+    services.default(IDicomSecurity, lambda: prepared.security)
+    services.default(IAETitle, lambda: AETitleFile(reactor, folder.ae_table_file, prepared.ae_table))
+    return entity
+
+
+def _configured(prepared: Prepared, services: Services) -> ScpConfig:
+    """What the configuration add-ins and the licence leave of the settings; the reactor does not run yet."""
+    server, folder = prepared.settings.server, prepared.folder
+    addins = configuration_addins(server.ae_title, folder)
+    try:
+        config: ScpConfig = at_once(configure(server.ae_title, addins, services, server, folder.path))
+    except (AddinError, LicenseError) as error:
+        raise SettingsError([str(error)]) from error
+    except OSError:
+        sentence = "a configuration add-in or the licence waits for the reactor, which does not run yet"
+        raise SettingsError([f"{sentence}: it has to have finished when it returns"]) from None
+    return config
 
 
 def announce(prepared: Prepared, entity: ApplicationEntity, late: Sequence[str]) -> None:
@@ -173,13 +227,19 @@ def announce(prepared: Prepared, entity: ApplicationEntity, late: Sequence[str])
     server = settings.server
     addresses = [port.getHost() for port in entity.ports]
     name = f"{server.ae_title} ({server.display_name})" if server.display_name else server.ae_title
-    places = ", ".join([*map(describe, addresses), *late])
+    secure = [isinstance(getattr(port, "factory", None), SecureFactory) for port in entity.ports]
+    described = [describe(address, secure=tls) for address, tls in zip(addresses, secure, strict=True)]
+    places = ", ".join([*described, *late])
     _log.info("{name} listens on {places}", name=name, places=places or "nothing")
-    if "storage" in settings.addins.enabled:
+    names = [addin.name for addin in entity.addins]
+    if "storage" in names:
         _log.info("it stores in {store}", store=settings.archive.store)
     else:
         _log.info("it stores nothing: the add-in storage is not enabled")
-    ways = [invitation(server.ae_title, address, anonymous=server.allow_anonymous) for address in addresses]
+    ways = [
+        invitation(server.ae_title, address, anonymous=server.allow_anonymous, secure=tls)
+        for address, tls in zip(addresses, secure, strict=True)
+    ]
     for way in [one for one in ways if one][:1]:
         _log.info("try it: {way}", way=way)
     for sentence in prepared.made:
@@ -193,17 +253,22 @@ def announce(prepared: Prepared, entity: ApplicationEntity, late: Sequence[str])
     if prepared.overrides:
         changed = ", ".join(dict.fromkeys(".".join(one.path) for one in prepared.overrides))
         _log.info("for this run, the command line sets {changed}", changed=changed)
-    _log.info("add-ins found: {names}", names=", ".join(settings.addins.enabled) or "none")
+    _log.info("add-ins found: {names}", names=", ".join(names) or "none")
 
 
-def open_ports(entity: ApplicationEntity, endpoints: Iterable[str]) -> None:
-    """Binds without accepting; SettingsError has a sentence for every port that cannot be opened."""
+def open_ports(entity: ApplicationEntity, endpoints: Iterable[str], secure: Iterable[str] = ()) -> None:
+    """Binds without accepting, `secure` for TLS; SettingsError has a sentence for every port that cannot be opened."""
     problems = []
     for endpoint in endpoints:
         try:
             at_once(entity.bind(endpoint))
         except Exception as error:  # noqa: BLE001 (endpoints come from plugins, which raise what they like)
             problems.append(why_not(endpoint, error))
+    for endpoint in secure:
+        try:
+            at_once(entity.bind(endpoint, secure=True))
+        except Exception as error:  # noqa: BLE001 (as above)
+            problems.append(why_not(endpoint, error, secure=True))
     if problems:
         raise SettingsError(problems)
 

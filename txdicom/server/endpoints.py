@@ -36,6 +36,14 @@ def check_endpoint(text: str) -> str:
     return text
 
 
+def check_secure_endpoint(text: str) -> str:
+    """`text`, where TLS can be done over it by us; ValueError with a sentence where not."""
+    kind = _parts(text)[0]
+    if kind in {"ssl", "unix"}:
+        raise ValueError(f"{text!r} is not for TLS by the table [tls]: write tcp:2762, or tcp6:2762")
+    return text
+
+
 def is_local(text: str) -> bool:
     """Whether an endpoint can be reached from this computer only."""
     kind, (_port, interface) = _arguments(text, "port", "interface")
@@ -54,8 +62,12 @@ def is_unix(text: str) -> bool:
     return _arguments(text)[0] == "unix"
 
 
-def describe(address: IAddress) -> str:
+def describe(address: IAddress, *, secure: bool = False) -> str:
     """An opened port as a log line shows it."""
+    return f"{_place(address)} (TLS)" if secure else _place(address)
+
+
+def _place(address: IAddress) -> str:
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is None:
         return _socket_path(address)
@@ -64,7 +76,7 @@ def describe(address: IAddress) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def invitation(ae_title: str, address: Any, *, anonymous: bool) -> str:
+def invitation(ae_title: str, address: Any, *, anonymous: bool, secure: bool = False) -> str:
     """How to try the server from this computer by one of its opened ports; empty for a socket in the file system."""
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is None:
@@ -72,16 +84,19 @@ def invitation(ae_title: str, address: Any, *, anonymous: bool) -> str:
     host = _ANYWHERE.get(host, host)
     peer = f"{ae_title}@[{host}]:{port}" if ":" in host else f"{ae_title}@{host}:{port}"
     calling = "" if anonymous else "-aet A_TITLE_OF_AETITLES_TOML "
+    if secure:
+        return f"txdicom echo --tls --tls-ca CA.pem --tls-cert CERTIFICATE.pem --tls-key KEY.pem {calling}{peer}"
     return f"txdicom echo {calling}{peer}, or with DCMTK: echoscu {calling}-aec {ae_title} {host} {port}"
 
 
-def why_not(endpoint: str, error: Exception) -> str:
+def why_not(endpoint: str, error: Exception, *, secure: bool = False) -> str:
     """A sentence on an endpoint that could not be opened, with what helps."""
     cause = getattr(error, "socketError", error)
     number = getattr(cause, "errno", None)
     reason = getattr(cause, "strerror", None) or str(cause)
     remedy = _REMEDIES.get(number or 0, "correct it")
-    return f"cannot listen on {endpoint}: {reason}; {remedy} (--listen for one run, listen in server.toml for all)"
+    where = "secure_listen in server.toml" if secure else "--listen for one run, listen in server.toml for all"
+    return f"cannot listen on {endpoint}: {reason}; {remedy} ({where})"
 
 
 def _socket_path(address: Any) -> str:

@@ -1,107 +1,217 @@
-"""The server's log as lines of text: time, level, sentence.
-
-What a peer sent cannot begin a line of its own: control characters are written as escapes.
-"""
+"""The log of a server: the observer that takes its events, and where they go."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-import time
-from typing import IO, TYPE_CHECKING, Any, Final
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from twisted.logger import ILogObserver, LogLevel, formatEvent
+from twisted.logger import ILogObserver, Logger, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txdicom.errors import SettingsError
+from txdicom.interfaces import IServiceLog, IWriter
+from txdicom.server.audit import InstanceAudit, format_audit
+from txdicom.server.log_datasets import DatasetLog
+from txdicom.server.log_files import LogFile, LogStream
+from txdicom.server.log_json import format_json
+from txdicom.server.log_lines import format_line, redacted, revealed
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from twisted.logger import LogEvent
 
-_NAMES: Final = {
-    LogLevel.debug: "debug",
-    LogLevel.info: "info",
-    LogLevel.warn: "warning",
-    LogLevel.error: "error",
-    LogLevel.critical: "error",
+    from txdicom.scp import ApplicationEntity
+    from txdicom.server.log_settings import LogSettings
+
+_log = Logger()
+
+_LEVELS: Final = {
+    "debug": LogLevel.debug,
+    "info": LogLevel.info,
+    "warning": LogLevel.warn,
+    "error": LogLevel.error,
 }
-_LOUD: Final = (LogLevel.warn, LogLevel.error, LogLevel.critical)
+#: in their order, the severest first, which are the fewest
+_ALL: Final = (LogLevel.critical, LogLevel.error, LogLevel.warn, LogLevel.info, LogLevel.debug)
+_LOUD: Final = _ALL[:3]
 #: what the framework below tells of itself, of no use to an operator
 _NOISE: Final = ("twisted.", "log_legacy")
-_ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
-}
+
+JSON_LOG: Final = "server.jsonl"
+AUDIT_LOG: Final = "audit.jsonl"
 
 
-def format_line(event: LogEvent) -> str:
-    """One event as text: a line, and below it, indented, the traceback of its failure."""
-    level = event.get("log_level", LogLevel.info)
-    seconds = event.get("log_time", 0.0)
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-    text = _sentence(event).translate(_ESCAPES)
-    failure = event.get("log_failure")
-    if failure is not None:
-        if not text:
-            text = "an exception that nothing handled"
-        text += "".join(f"\n    {line.translate(_ESCAPES)}" for line in failure.getTraceback().splitlines())
-    return f"{stamp} {_NAMES.get(level, level.name):7} {text}\n"
+@implementer(IServiceLog)
+class ServiceLog:
+    """The default service log: files, and in the foreground the standard output."""
+
+    def __init__(self, logs: Sequence[LogFile | LogStream]) -> None:
+        self.logs = tuple(logs)
+
+    def event(self, event: LogEvent) -> None:
+        """See `IServiceLog`."""
+        for log in self.logs:
+            try:
+                log.event(event)
+            except Exception as error:  # noqa: BLE001 (a field may raise anything when it is looked at)
+                log.event(_undescribed(event, error))
 
 
-def _sentence(event: LogEvent) -> str:
-    """What the event says; Twisted's own formatter, which takes ten times as long, only where it is needed."""
-    template = event.get("log_format")
-    if isinstance(template, str) and "()" not in template:
+@implementer(IServiceLog)
+class Replacement:
+    """A service log that an add-in provides, kept from harm: where it fails, `own` has the event."""
+
+    def __init__(self, service: Any, own: ServiceLog, *, patient_data: bool) -> None:
+        self._take = service.event
+        self._own = own
+        self._prepared = revealed if patient_data else redacted
+        self._inside = threading.local()
+        self._told = False
+
+    def event(self, event: LogEvent) -> None:
+        """See `IServiceLog`. What the add-in logs meanwhile would come back to it for ever."""
+        if getattr(self._inside, "now", False):
+            self._own.event(event)
+            return
+        self._inside.now = True
         try:
-            return template.format_map(event)
-        except Exception:  # noqa: BLE001, S110 (a field may raise anything; the other formatter says what went wrong)
-            pass
-    return formatEvent(event)
-
-
-def is_wanted(event: LogEvent) -> bool:
-    """Whether the event goes into the log: from `info` upwards, of Twisted itself from `warn` upwards."""
-    level = event.get("log_level", LogLevel.info)
-    if level in _LOUD or event.get("log_failure") is not None:
-        return True
-    return level is not LogLevel.debug and not str(event.get("log_namespace", "")).startswith(_NOISE)
+            self._take(self._prepared(event))
+        except Exception:  # noqa: BLE001 (an add-in may raise anything)
+            self._own.event(event)
+            if not self._told:
+                self._told = True
+                _log.failure("the service log of an add-in failed; what it fails at is here", Failure())
+        finally:
+            self._inside.now = False
 
 
 @implementer(ILogObserver)
-class TextLog:
-    """A log observer that writes lines to a stream, each at once."""
+class ServerLog:
+    """Takes every log event of the process; those that are wanted go to the service log, audited ones to the audit log.
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+    `own` has no logs where twistd has its own log, which gets the events without our help.
+    """
+
+    def __init__(self, settings: LogSettings, own: ServiceLog, audit: LogFile | None = None) -> None:
+        self.own = own
+        self.audit = audit
+        self._settings = settings
+        self._wanted = _ALL[: _ALL.index(_LEVELS[settings.level]) + 1]
+        self._take: Callable[[LogEvent], None] = own.event
 
     def __call__(self, event: LogEvent) -> None:
-        """See `ILogObserver`."""
-        if is_wanted(event):
-            self._stream.write(format_line(event))
-            self._stream.flush()
+        """See `ILogObserver`. It raises nothing: who logs has other things to do."""
+        try:
+            if self.audit is not None and isinstance(event.get("audit"), str):
+                self.audit.event(event)
+            if self._is_wanted(event):
+                self._take(event)
+        except Exception:  # noqa: BLE001, S110 (there is nowhere left to tell of it)
+            pass
+
+    def _is_wanted(self, event: LogEvent) -> bool:
+        """Whether the event is of the level that is set; of Twisted itself it has to be a warning at least."""
+        level = event.get("log_level", LogLevel.info)
+        if event.get("log_failure") is not None:
+            return True
+        if level not in self._wanted:
+            return False
+        return level in _LOUD or not str(event.get("log_namespace", "")).startswith(_NOISE)
+
+    def serve(self, entity: ApplicationEntity, folder: str) -> None:
+        """Is the service log of a server that has no other, and hears of the instances that it stores.
+
+        Copies of them go to `folder`, where the settings ask for any.
+        """
+        settings = self._settings
+        entity.services.default(IServiceLog, lambda: self.own)
+        if self.audit is not None and settings.audit_instances:
+            entity.watch_stores(InstanceAudit(self.audit))
+        if settings.datasets != "none":
+            writer = entity.service(IWriter)
+            entity.watch_stores(DatasetLog(folder, writer, settings.datasets, settings.dataset_count))
+
+    def use(self, service: Any) -> None:
+        """Gives the events to another service log from now on."""
+        if service is not self.own:
+            self._take = Replacement(service, self.own, patient_data=self._settings.patient_data).event
+
+    def attach(self, application: Any) -> None:
+        """Has twistd log here. Where its own log is wanted, this one listens beside it."""
+        if self.own.logs:
+            application.setComponent(ILogObserver, self)
+        elif self.audit is not None:
+            globalLogPublisher.addObserver(self)
+
+    def reopen(self) -> None:
+        """Opens the log files anew, after another program has moved them away."""
+        for log in self._files():
+            log.reopen()
+
+    def close(self) -> None:
+        """Lets go of the log files."""
+        globalLogPublisher.removeObserver(self)
+        for log in self._files():
+            log.close()
+
+    def _files(self) -> list[LogFile | LogStream]:
+        return [*self.own.logs, self.audit] if self.audit is not None else [*self.own.logs]
 
 
-def open_log(path: str) -> TextLog:
-    """A log in a private file, behind what is there."""
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    return TextLog(open(file, "a", encoding="utf-8", errors="backslashreplace"))
+def choose_log(twistd: Any, log_file: str, settings: LogSettings) -> tuple[ServerLog, str]:
+    """The log of a process that `twistd` runs with these options, and where it is.
 
-
-def choose_log(twistd: Any, log_file: str) -> tuple[Callable[[LogEvent], None] | None, str]:
-    """The log of a process that `twistd` runs with these options, and where it is; None for one that twistd makes.
-
-    In the foreground it is the standard output, in the background `log_file`, unless --logfile says otherwise.
+    In the foreground it is the standard output, in the background `log_file`, unless --logfile says otherwise: that
+    file is written, and rotated by whoever has named it. SettingsError where a file cannot be written.
     """
+    place, logs = _choose(twistd, log_file, settings)
+    rotation = {"rotate_size": settings.rotate_size, "rotate_count": settings.rotate_count}
+    folder = os.path.dirname(log_file)
+    describe_json = partial(format_json, patient_data=settings.patient_data)
+    if logs and settings.format == "both":
+        logs.append(LogFile(os.path.join(folder, JSON_LOG), describe_json, **rotation))
+    audit = None
+    if settings.audit:
+        describe = partial(format_audit, patient_data=settings.patient_data)
+        audit = LogFile(os.path.join(folder, AUDIT_LOG), describe, **rotation)
+    log = ServerLog(settings, ServiceLog(logs), audit)
+    problems = [
+        f"{one.path} cannot be written: {one.why}"
+        for one in (*logs, audit)
+        if isinstance(one, LogFile) and not one.is_open
+    ]
+    if problems:
+        log.close()
+        raise SettingsError(problems)
+    return log, place
+
+
+def _choose(twistd: Any, log_file: str, settings: LogSettings) -> tuple[str, list[LogFile | LogStream]]:
+    """Where the log is, in words, and what writes it; nothing where twistd does."""
     foreground, named = twistd.get("nodaemon"), twistd.get("logfile")
+    describe = partial(format_json if settings.format == "json" else format_line, patient_data=settings.patient_data)
     if twistd.get("syslog"):
-        return None, "the system's log"
+        return "the system's log", []
     if twistd.get("logger") or (named == "-" and not foreground):
-        return None, "twistd's"
-    if not foreground or (named and named != "-"):
-        path = os.path.abspath(named) if named else log_file
-        return open_log(path), path
+        return "twistd's", []
+    if named and named != "-":
+        path = os.path.abspath(named)
+        return path, [LogFile(path, describe)]
+    if not foreground:
+        path = os.path.join(os.path.dirname(log_file), JSON_LOG) if settings.format == "json" else log_file
+        return path, [LogFile(path, describe, rotate_size=settings.rotate_size, rotate_count=settings.rotate_count)]
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a name that the terminal cannot show must not cost the line
         sys.stdout.reconfigure(errors="backslashreplace")
-    return TextLog(sys.stdout), "the standard output"
+    return "the standard output", [LogStream(sys.stdout, describe)]
+
+
+def _undescribed(event: LogEvent, error: Exception) -> LogEvent:
+    kept: LogEvent = {name: event[name] for name in ("log_level", "log_time", "log_namespace") if name in event}
+    return kept | {"log_format": "an event that cannot be described, for {kind}", "kind": type(error).__name__}

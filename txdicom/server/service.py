@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import Logger
 from twisted.python.components import Componentized
 
+from txdicom.admin.listen import AdminServer
 from txdicom.errors import DicomError, SettingsError
+from txdicom.interfaces import IServiceLog
 from txdicom.server import launch
+from txdicom.server.control import ServerControl
 from txdicom.server.endpoints import why_not
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Coroutine, Sequence
     from types import FrameType
-
-    from twisted.logger import LogEvent
 
     from txdicom.scp import ApplicationEntity
     from txdicom.server.folder import ServerFolder
+    from txdicom.server.log import ServerLog
+    from txdicom.server.settings import Settings
 
 _log = Logger()
 
@@ -39,7 +42,8 @@ class DicomServer(Service):
     """One server: an application entity whose ports are open, in a folder that is held.
 
     `late` are endpoints to open after a daemon has left its launcher. Where the start fails later than that, the
-    process ends with status 1.
+    process ends with status 1. With `settings` it can be administered, at a socket in the folder; SettingsError where
+    that cannot be.
     """
 
     def __init__(
@@ -49,20 +53,27 @@ class DicomServer(Service):
         folder: ServerFolder,
         *,
         late: Sequence[str] = (),
-        log: Callable[[LogEvent], None] | None = None,
+        log: ServerLog | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self.entity = entity
         self._reactor = reactor
         self._folder = folder
         self._late = tuple(late)
-        self._observer = log
+        self._log = log
         self._stopping = False
         self._starting: Deferred[None] | None = None
+        self._control: ServerControl | None = None
+        self._admin: AdminServer | None = None
+        if settings is not None:
+            self._control = ServerControl(reactor, entity, settings, self._asked_by_administrator)
+            path = os.path.join(folder.path, settings.server.admin_socket or f"{entity.ae_title}.sock")
+            self._admin = AdminServer(reactor, self._control, path, settings.server.admin_connections)
 
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802 (Twisted's name)
         """Brings its log along: twistd asks the application for it."""
-        if self._observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self._observer)
+        if self._log is not None and isinstance(parent, Componentized):
+            self._log.attach(parent)
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def privilegedStartService(self) -> None:
@@ -88,6 +99,8 @@ class DicomServer(Service):
     async def _start(self) -> None:
         try:
             await self.entity.start()
+            if self._admin is not None:
+                self._admin.start()  # the ports are open, but the reactor has not turned: no association has come yet
         except CancelledError:
             _log.info("stopped before it was ready")
         except Exception as error:  # noqa: BLE001 (an add-in's load raises what it likes)
@@ -96,10 +109,12 @@ class DicomServer(Service):
             self._fail(f"the server {self.entity.ae_title} cannot start: {_reason(error)}")
         else:
             launch.settle()
-            _log.info("ready: {ae_title} accepts associations", ae_title=self.entity.ae_title)
+            if self._log is not None:
+                self._log.use(self.entity.service(IServiceLog))
+            _log.info("ready: {ae_title} accepts associations", audit="server-started", ae_title=self.entity.ae_title)
 
     def _fail(self, sentence: str) -> None:
-        _log.critical("{sentence}", sentence=sentence)
+        _log.critical("{sentence}", audit="server-not-started", sentence=sentence)
         # twistd ends with status 0 whenever its reactor was stopped in order
         atexit.register(_exit_with_failure)
         self._stop_reactor()
@@ -128,17 +143,29 @@ class DicomServer(Service):
                 count=count,
                 seconds=self.entity.config.drain_timeout,
             )
+        if self._control is not None and self._admin is not None and self._admin.listening:
+            self._control.shutting_down()
         try:
             await self.entity.stop()
         finally:
+            if self._control is not None:
+                self._control.ended()
+            if self._admin is not None:
+                await self._admin.stop()
             self._folder.release()
-            _log.info("stopped")
+            _log.info("stopped", audit="server-stopped")
 
     def _watch_signals(self) -> None:
         # Twisted's own handlers end the process by the signal, so that its status is not 0, and know no second Ctrl-C
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._signalled)
+
+    def _asked_by_administrator(self, force: bool) -> None:
+        _log.info("an administrator stops the server")
+        self._stop_reactor()
+        if force:
+            self._abort_all()
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if self._stopping:
@@ -152,6 +179,9 @@ class DicomServer(Service):
             self._stop_reactor()
             return
         _log.warn("{name} again: what is running is aborted", name=name)
+        self._abort_all()
+
+    def _abort_all(self) -> None:
         for association in list(self.entity.acceptor.associations.values()):
             association.hang_up("the server was stopped at once")
 

@@ -11,17 +11,20 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, get_type_hints
 
+from annotated_types import Ge, Le, Predicate
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
 from txdicom.archive.settings import ArchiveSettings
 from txdicom.errors import SettingsError
 from txdicom.net.config import setting
 from txdicom.scp.config import ScpConfig, unknown_setting
-from txdicom.server.endpoints import check_endpoint
+from txdicom.server.endpoints import check_endpoint, check_secure_endpoint
+from txdicom.server.log_settings import LogSettings
+from txdicom.server.tls_settings import TlsSettings
 from txdicom.server.toml import key_lines, line_of, parse_value
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from txdicom.server.toml import Path
 
@@ -49,6 +52,10 @@ def _listed(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Endpoints = Annotated[tuple[Annotated[str, AfterValidator(check_endpoint)], ...], BeforeValidator(_listed)]
+SecureEndpoints = Annotated[
+    tuple[Annotated[str, AfterValidator(check_endpoint), AfterValidator(check_secure_endpoint)], ...],
+    BeforeValidator(_listed),
+]
 ServerTitle = Annotated[str, AfterValidator(check_ae_title)]
 
 
@@ -66,14 +73,29 @@ class ServerSettings(ScpConfig):
         "where associations are accepted: Twisted's endpoint strings, IPv4 (tcp:11112), IPv6 (tcp6:11112), with "
         "interface= for one address only",
     )
+    secure_listen: SecureEndpoints = setting(
+        (), "where they are accepted over TLS, by what the table [tls] says; the usual port is 2762 (tcp:2762)"
+    )
+    admin_socket: Annotated[str, Predicate(str.isprintable)] = setting(
+        "", "the socket for administrators, at most 107 bytes as a whole path; empty: <AE title>.sock in the folder"
+    )
+    admin_connections: Annotated[int, Ge(1), Le(1000)] = setting(10, "administrators who may be connected at once")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddinSettings:
     """The `[addins]` table."""
 
-    enabled: Names = setting(("verification", "storage"), "the add-ins that take part, in the order they are loaded")
-    required: Names = setting((), "add-ins without which the server must not start; each has to be enabled too")
+    enabled: Names = setting(
+        ("verification", "storage"),
+        "the installed add-ins that take part, in the order they are loaded; those of the folder addins/ all do, after "
+        "them where they are not named here. The settings of one are in [addins.<name>], or in addins.d/<name>.toml",
+    )
+    required: Names = setting(
+        ("storage",),
+        "the add-ins that must be in order for the server to start, by their names or those of their files in addins/; "
+        "another that cannot be imported or loaded is left out",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +104,11 @@ class Settings:
 
     server: ServerSettings = field(default_factory=ServerSettings)
     archive: ArchiveSettings = field(default_factory=ArchiveSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    log: LogSettings = field(default_factory=LogSettings)
     addins: AddinSettings = field(default_factory=AddinSettings)
+    of_addins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """What `[addins.<name>]` says, by name and key, not checked yet: only the add-in knows its settings."""
     places: Mapping[Path, str] = field(default_factory=dict, compare=False, repr=False)
     """Where each setting that is given stands, for messages."""
 
@@ -94,6 +120,8 @@ class Settings:
 TABLES: Final[Mapping[str, Any]] = {
     "server": ServerSettings,
     "archive": ArchiveSettings,
+    "tls": TlsSettings,
+    "log": LogSettings,
     "addins": AddinSettings,
 }
 
@@ -140,7 +168,7 @@ def parse_overrides(settings: Iterable[str], listen: Sequence[str], problems: li
     for text in settings:
         key, equals, value = text.partition("=")
         path = tuple(part.strip() for part in key.split("."))
-        if not equals or len(path) != 2 or not all(path):
+        if not equals or len(path) != (3 if path[0] == "addins" and len(path) > 2 else 2) or not all(path):
             problems.append(f"--set {text}: give table.key=value, such as server.max_clients=50")
             continue
         try:
@@ -152,26 +180,32 @@ def parse_overrides(settings: Iterable[str], listen: Sequence[str], problems: li
     return overrides
 
 
-def read_settings(text: str, overrides: Iterable[Override] = (), *, ae_title: str, addins: Collection[str]) -> Settings:
+def read_settings(text: str, overrides: Iterable[Override] = (), *, ae_title: str) -> Settings:
     """The settings of the server `ae_title`: `text` is that of its server.toml, and the overrides go before it.
 
-    `addins` are the names of the add-ins there are.
-    SettingsError lists every mistake, those of the file with their line.
+    SettingsError lists every mistake, those of the file with their line; which add-ins there are is not known here.
     """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # what the command line says is checked all the same, so that its mistakes are in the list too
         problems = [f"server.toml: {error}"]
-        _check_all(_given({}, "", overrides, problems), ae_title, addins, problems)
+        _check_all(_given({}, "", overrides, problems), ae_title, problems)
         raise SettingsError(problems) from None
     problems = []
     given = _given(document, text, overrides, problems)
-    tables = _check_all(given, ae_title, addins, problems)
+    tables = _check_all(given, ae_title, problems)
     if problems:
         raise SettingsError(problems)
-    places = {path: one.where for path, one in given.items()}
-    return Settings(**{name: model(**tables[name]) for name, model in TABLES.items()}, places=places)
+    of_addins: dict[str, dict[str, Any]] = {}
+    for path, one in given.items():
+        if len(path) > 2:
+            of_addins.setdefault(path[1], {})[path[2]] = one.value
+    lines = {path: line for path, line in key_lines(text).items() if path[0] == "addins"}
+    places = {path: f"server.toml:{line}: {'.'.join(path)}" for path, line in lines.items()}
+    places |= {path: one.where for path, one in given.items()}
+    checked = {name: model(**tables[name]) for name, model in TABLES.items()}
+    return Settings(**checked, of_addins=of_addins, places=places)
 
 
 def _given(
@@ -191,7 +225,10 @@ def _given(
             problems.append(f"{place((table,))}: this is a table: write [{table}] and its settings below")
         else:
             for name, value in values.items():
-                given[table, name] = _Given(value, place((table, name)))
+                paths: dict[Path, Any] = {(table, name): value}
+                if table == "addins" and isinstance(value, dict) and name not in declarations(AddinSettings):
+                    paths = {(table, name, key): one for key, one in value.items()}
+                given |= {path: _Given(one, place(path)) for path, one in paths.items()}
     for path, value, origin in overrides:
         where = f"{origin} {'.'.join(path)}"
         if path[0] not in TABLES:
@@ -205,13 +242,13 @@ def _tables() -> str:
     return f"; the tables are {', '.join(TABLES)}"
 
 
-def _check_all(
-    given: dict[Path, _Given], ae_title: str, addins: Collection[str], problems: list[str]
-) -> dict[str, dict[str, Any]]:
+def _check_all(given: dict[Path, _Given], ae_title: str, problems: list[str]) -> dict[str, dict[str, Any]]:
     """The checked values by table."""
     tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
     tables["server"]["ae_title"] = ae_title
-    for (table, name), one in given.items():
+    for (table, name, *deeper), one in given.items():
+        if deeper:
+            continue  # what only the add-in knows
         declared = declarations(TABLES[table])
         if name not in declared:
             problems.append(unknown_setting(one.where, set()) + _meant(name, declared))
@@ -226,28 +263,15 @@ def _check_all(
             f"{title.where}: this is the server {ae_title}; its title names its folder and cannot be changed: "
             f"start another server by --ae-title {title.value}"
         )
-    _check_addins(given, AddinSettings(**tables["addins"]), addins, problems)
+    _check_addins(given, AddinSettings(**tables["addins"]), problems)
     return tables
 
 
-def _check_addins(
-    given: dict[Path, _Given], settings: AddinSettings, addins: Collection[str], problems: list[str]
-) -> None:
-    def where(name: str) -> str:
-        one = given.get(("addins", name))
-        return one.where if one else f"addins.{name}"
-
-    enabled = settings.enabled
-    for name in dict.fromkeys(enabled):
-        if name not in addins:
-            problems.append(f"{where('enabled')}: there is no add-in {name!r}; there are {', '.join(addins)}")
-        elif enabled.count(name) > 1:
-            problems.append(f"{where('enabled')}: {name!r} is there twice")
-    problems += [
-        f"{where('required')}: {name!r} is not in addins.enabled, so that it would not be loaded"
-        for name in dict.fromkeys(settings.required)
-        if name not in enabled
-    ]
+def _check_addins(given: dict[Path, _Given], settings: AddinSettings, problems: list[str]) -> None:
+    for name in ("enabled", "required"):
+        names = getattr(settings, name)
+        twice = [one for one in dict.fromkeys(names) if names.count(one) > 1]
+        problems += [f"{given['addins', name].where}: {one!r} is there twice" for one in twice]
 
 
 def _meant(name: str, declared: Iterable[str]) -> str:

@@ -81,13 +81,15 @@ def _make(options: Options, twistd: Any, reactor: Any) -> IService:
     daemon = not twistd.get("nodaemon")
     entity = compose.make_entity(prepared, reactor)
     early, late = compose.early_and_late(prepared.settings.server.listen, daemon=daemon)
-    compose.open_ports(entity, early)
-    log, place = choose_log(twistd, prepared.folder.log_file)
+    compose.open_ports(entity, early, prepared.settings.server.secure_listen)
+    log, place = choose_log(twistd, prepared.folder.log_file, prepared.settings.log)
+    log.serve(entity, os.path.join(os.path.dirname(prepared.folder.log_file), "datasets"))
     compose.announce(prepared, entity, late)
+    server = DicomServer(reactor, entity, prepared.folder, late=late, log=log, settings=prepared.settings)
     if daemon:
         sys.stdout.write(f"{entity.ae_title} goes to the background; its log is {place}\n")
         sys.stdout.flush()
-    return DicomServer(reactor, entity, prepared.folder, late=late, log=log)
+    return server
 
 
 def _report(error: Any) -> str:

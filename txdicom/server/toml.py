@@ -26,8 +26,9 @@ def key_lines(text: str) -> dict[Path, int]:
     lines: dict[Path, int] = {}
     table: Path = ()
     here = _blank_end(text, 0)
+    line, counted = 1, 0
     while here < len(text):
-        line = text.count("\n", 0, here) + 1
+        line, counted = line + text.count("\n", counted, here), here
         if text[here] == "[":
             brackets = 2 if text.startswith("[[", here) else 1
             table, here = _key(text, here + brackets)

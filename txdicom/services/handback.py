@@ -74,7 +74,7 @@ class Handback:
             try:
                 function(argument)
             except Exception:  # noqa: BLE001 (the others have to hear of theirs)
-                _log.failure("a call back from the writer thread failed")
+                _log.failure("a call back from another thread failed")
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has ended, and with it whoever could be told."""

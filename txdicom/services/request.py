@@ -1,13 +1,13 @@
 """One request of a peer, from its command set to the final response, and the handler that answers it.
 
 A handler's first step runs at once and by hand: one that returns a plain value, or a coroutine that never waits, costs
-no Deferred. One that waits is watched by the association's own timer.
+no Deferred. One that waits has the time that the association's own timer gives it.
 """
 
 from __future__ import annotations
 
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+#: what a handler may raise without harm to others; SystemExit comes from libraries that were written for commands
+_RAISED: Final = (Exception, SystemExit)
+
 
 @implementer(IRequest)
 class Request:
@@ -37,9 +40,12 @@ class Request:
     """
 
     __slots__ = (
+        "_addin",
         "_answered",
         "_coroutine",
         "_handler",
+        "_held",
+        "_unheard",
         "_waits_for",
         "_watched",
         "association",
@@ -70,9 +76,12 @@ class Request:
         self.cancelled = ""
         self.refusal = refusal
         self._handler = handler
+        self._addin: Any = handler  # the dispatcher's `Handler`; None where there is nobody to ask
         self._coroutine: CoroutineType[Any, Any, Any] | None = None
         self._waits_for: Deferred[Any] | None = None
         self._watched = False
+        self._unheard = False  # it was cancelled when the handler did not wait for anything that could say so
+        self._held = False
         self._answered = False
 
     @property
@@ -121,7 +130,7 @@ class Request:
             return
         try:
             result = self._handler(self)
-        except Exception:  # noqa: BLE001 (an add-in may raise anything; it harms only its own message)
+        except _RAISED:
             self._failed(Failure())
             return
         if type(result) is CoroutineType:
@@ -134,15 +143,31 @@ class Request:
             self._succeeded(result)
 
     def cancel(self, why: str) -> None:
-        """The answer is not wanted any more; a handler that waits is told by CancelledError."""
-        self.cancelled = self.cancelled or why
-        if self._waits_for is not None:
-            self._waits_for.cancel()
+        """The answer is not wanted any more: the handler hears it once, by a CancelledError where it waits or will."""
+        if self.cancelled:
+            return
+        self.cancelled = why
+        if self._waits_for is None:
+            self._unheard = True
+        else:
+            self.end_wait(self._waits_for)
 
     def drop(self) -> None:
         """The association is gone."""
         if not self._answered:
             self._answered = True
+            self.let_go()
+
+    # -- for the handler's thread --------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """A thread reads what the request holds: it is kept until `unhold`, answered or not."""
+        self._held = True
+
+    def unhold(self) -> None:
+        """The thread has ended."""
+        self._held = False
+        if self._answered:
             self.let_go()
 
     # ------------------------------------------------------------------------------------------------------------------
@@ -155,7 +180,8 @@ class Request:
         self._answered = True
         self.association.protocol.deadlines.clear(self)
         self.association.send_response(self.context.context_id, response, data)
-        self.let_go()
+        if not self._held:
+            self.let_go()
         self.association.performed(self)
 
     def answer_with(self, result: Any) -> None:
@@ -169,15 +195,20 @@ class Request:
         """Runs the coroutine until it waits or ends."""
         coroutine = self._coroutine
         assert coroutine is not None
+        watchdog = self._addin.watchdog
+        watchdog.call = [self._addin]
         try:
             waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
         except StopIteration as stop:
+            watchdog.call = None
             self._coroutine = None
             self._succeeded(stop.value)
-        except Exception:  # noqa: BLE001 (as above)
+        except _RAISED:
+            watchdog.call = None
             self._coroutine = None
             self._failed(Failure())
         else:
+            watchdog.call = None
             if isinstance(waits_for, Deferred):
                 self._wait(waits_for)
                 waits_for.addBoth(self._resume)
@@ -198,20 +229,32 @@ class Request:
             self._watched = True  # once: a handler that waits again and again has no more time than another
             self.association.protocol.deadlines.set(self, self.association.config.addin_timeout, self._too_late)
         self._waits_for = deferred
+        if self._unheard:
+            self._unheard = False
+            self.end_wait(deferred)
+
+    def end_wait(self, deferred: Deferred[Any]) -> None:
+        """Cancels what a handler waits for: the add-in's own, which may do anything then."""
+        try:
+            deferred.cancel()
+        except _RAISED:
+            self._log_failure(Failure())
 
     def _too_late(self) -> None:
-        seconds = self.association.config.addin_timeout
         _log.error(
-            "{command} on association {number}: the add-in has not answered within {seconds} s (addin_timeout)",
+            "{command} on association {number}: the add-in {addin} has not answered within {seconds:g} s"
+            " (addin_timeout)",
             command=self.command.name,
             number=self.association.number,
-            seconds=seconds,
+            addin=self._addin.addin,
+            seconds=self.association.config.addin_timeout,
         )
+        self._addin.health.failed(self._addin.addin, "a time-out")
         self.cancelled = "time-out"
         waits_for = self._waits_for
         self.answer(self.unable.with_comment("the handler took too long"))
         if waits_for is not None:
-            waits_for.cancel()
+            self.end_wait(waits_for)
 
     def _succeeded(self, result: Any) -> None:
         self._waits_for = None
@@ -235,13 +278,18 @@ class Request:
             except (TypeError, ValueError, DicomError):  # the status it gave is none for an answer
                 failure = Failure()
         if not (self.cancelled and failure.check(CancelledError)):
-            _log.failure(
-                "{command} on association {number}: the add-in failed",
-                failure,
-                command=self.command.name,
-                number=self.association.number,
-            )
+            self._log_failure(failure)
         self.answer(self.unable.with_comment("the handler failed" if not self.cancelled else "cancelled"))
+
+    def _log_failure(self, failure: Failure) -> None:
+        self._addin.health.failed(self._addin.addin, failure.type.__name__ if failure.type else "")
+        _log.failure(
+            "{command} on association {number}: the add-in {addin} failed",
+            failure,
+            command=self.command.name,
+            number=self.association.number,
+            addin=self._addin.addin,
+        )
 
 
 def to_status(result: Any) -> Status:

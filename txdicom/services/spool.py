@@ -18,6 +18,8 @@ from txdicom.interfaces import IReceivedInstance, IStaging
 from txdicom.part10 import file_meta
 
 if TYPE_CHECKING:
+    from txdicom.dimse.status import Status
+    from txdicom.services.storage import ObservedStoreRequest
     from txdicom.services.writer import WriterThread
 
 #: a data set up to this size is kept in memory
@@ -53,6 +55,8 @@ class Spool:
     def __init__(self, writer: WriterThread, folder: Callable[[], str]) -> None:
         self.writer = writer
         self.in_memory = 0
+        #: called with each C-STORE and its final status; None where the association was gone before
+        self.observers: tuple[Callable[[ObservedStoreRequest, Status | None], None], ...] = ()
         self._folder = folder
         self._path = ""
         self._numbers = count(1)

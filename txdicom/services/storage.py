@@ -10,12 +10,13 @@ from twisted.logger import Logger
 from txdicom.dimse import requests
 from txdicom.dimse.assembler import DISCARD
 from txdicom.dimse.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, PROCESSING_FAILURE, Status
+from txdicom.net.exchange import MAY_SEND
 from txdicom.net.invocation import SingleResponse
 from txdicom.services.request import Request
 from txdicom.services.spool import Received, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -94,6 +95,52 @@ class StoreRequest(Request):
             status = OUT_OF_RESOURCES if error.errno in _FULL else PROCESSING_FAILURE
             self.refusal = status.with_comment(error.strerror or "")
         self.association.arrived(self)
+
+
+class ObservedStoreRequest(StoreRequest):
+    """C-STORE as the SCP where somebody wants to know of each; see `Spool.observers`.
+
+    `buffers` is the data set for them, where it was kept in memory.
+    """
+
+    __slots__ = ("_observers", "buffers")
+
+    def __init__(
+        self,
+        association: Association,
+        context: AcceptedContext,
+        command: Command,
+        handler: Callable[[Any], Any] | None,
+        refusal: Status | None,
+        spool: Spool,
+    ) -> None:
+        super().__init__(association, context, command, handler, refusal, spool)
+        self.buffers: Sequence[Any] = ()
+        self._observers = spool.observers
+
+    def answer(self, status: Status, data: bytes = b"", **elements: Any) -> None:
+        """As for every request, then tells of it; an answer for a peer that has left is none."""
+        if self._answered:
+            return
+        reaches_peer = self.association.protocol.upper_layer.state in MAY_SEND
+        buffers = self.received.buffers if self.received is not None else None
+        super().answer(status, data, **elements)
+        self.buffers = buffers or ()
+        self._tell(status if reaches_peer else None)
+        self.buffers = ()
+
+    def drop(self) -> None:
+        """As for every request, then tells of it."""
+        if not self._answered:
+            super().drop()
+            self._tell(None)
+
+    def _tell(self, status: Status | None) -> None:
+        for observer in self._observers:
+            try:
+                observer(self, status)
+            except Exception:  # noqa: BLE001 (who looks on must not affect the association)
+                _log.failure("an observer of stored instances failed")
 
 
 def store(
