@@ -12,7 +12,7 @@ from twisted.protocols import amp
 from tests.admin.serving import CLIENT, STATUS, Stage
 from txdicom.admin import commands
 from txdicom.admin.responder import _ANSWERS
-from txdicom.errors import BadArgument, Conflict, ConnectionFailed, InternalError, NotFound, TooLarge
+from txdicom.errors import BadArgument, Conflict, ConnectionFailed, InternalError, NotFound, SettingsError, TooLarge
 from txdicom.interfaces import AEEntry
 from txdicom.interfaces.control import (
     EVENTS,
@@ -165,6 +165,12 @@ def test_an_error_arrives_as_it_is_and_the_link_goes_on(stage: Stage, admin: Adm
     assert str(raised.value) == str(error)
     assert getattr(raised.value, "problems", ()) == getattr(error, "problems", ())
     assert stage.result(admin.version())
+
+
+def test_what_the_server_could_not_do_is_told_with_its_reason(stage: Stage, admin: Administrator) -> None:
+    stage.control.errors["pause"] = SettingsError(["aetitles.toml cannot be written: No space left on device"])
+    with pytest.raises(InternalError, match="cannot be written: No space left on device"):
+        stage.result(admin.pause())
 
 
 @pytest.mark.parametrize("error", [ValueError("a secret"), KeyError("x"), AssertionError(), CancelledError()])

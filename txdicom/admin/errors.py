@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.protocols.amp import RemoteAmpError
 
-from txdicom.errors import BadArgument, Conflict, InternalError, NotFound, TooLarge
+from txdicom.errors import BadArgument, Conflict, DicomError, InternalError, NotFound, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,4 +37,6 @@ def to_wire(error: Exception) -> RemoteAmpError | None:
     for kind in (BadArgument, NotFound, Conflict, TooLarge, InternalError):
         if isinstance(error, kind):
             return RemoteAmpError(kind.__name__.encode("ascii"), str(error)[:_LONGEST])
+    if isinstance(error, DicomError):  # its text is for people: a file that cannot be written, a line that is wrong
+        return RemoteAmpError(b"InternalError", str(error)[:_LONGEST])
     return None
