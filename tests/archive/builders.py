@@ -88,6 +88,10 @@ class Recorded(FileOperations):
         self._record("rename", target)
         super().rename(source, target)
 
+    def place(self, source, target):
+        self._record("place", target)
+        super().place(source, target)
+
     def unlink(self, path):
         self._record("unlink", path)
         super().unlink(path)

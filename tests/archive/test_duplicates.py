@@ -94,9 +94,12 @@ def test_the_same_again_is_flushed_first(tmp_path, files):
     files.before = lambda _name, _path: one.status is None or pytest.fail("answered too early")
     store.commit([one])
     store.close()
-    assert files.calls == [
-        ("fsync", f"{store.folder}/{PATH}"),
-        ("close", f"{store.folder}/{PATH}"),
+    final = f"{store.folder}/{PATH}"
+    found = [call for call in files.calls if not call[1].endswith(".part")]
+    assert found == [
+        ("place", final),
+        ("fsync", final),
+        ("close", final),
         ("fsync_folder", f"{store.folder}/1.2/1.3"),
         ("fsync_folder", f"{store.folder}/1.2"),
         ("fsync_folder", store.folder),
@@ -226,7 +229,7 @@ def test_the_list_is_written_before_the_instance_has_its_name(tmp_path, files):
     files.calls.clear()
     store.commit([arrival("1.2.3", VERSIONS[1])])
     listed = files.calls.index(("fsync", f"{store.folder}/duplicates.jsonl"))
-    assert listed < files.names().index("rename")
+    assert listed < files.calls.index(("place", f"{store.folder}/1.2/1.3/1.2.3~2.dcm"))
     # and the list's own name is flushed, the first time
     assert ("fsync_folder", store.folder) in files.calls
     files.calls.clear()
@@ -267,3 +270,84 @@ def test_a_replacement_whose_folder_cannot_be_flushed_stays(tmp_path, files):
     store.close()
     assert later.status.code == 0x0110
     assert stored(store) == {PATH: VERSIONS[1]}
+
+
+def test_what_comes_again_is_looked_for_while_it_does(tmp_path, files):
+    # a study is sent again as a whole: of the first group each is written in vain, of the others none
+    store = Store(str(tmp_path / "store"), files=files)
+    store.open()
+    numbers = [f"1.2.{number}" for number in range(6)]
+    store.commit([arrival(number) for number in numbers])
+    files.calls.clear()
+    for number in numbers:
+        store.commit([again := arrival(number)])
+        assert again.status.is_success
+    assert files.names().count("write") == 1
+    files.calls.clear()
+    store.commit([arrival("1.2.10")])
+    store.commit([arrival("1.2.11")])
+    assert [call for call in files.calls if call[0] == "place"] == [
+        ("place", f"{store.folder}/1.2/1.3/1.2.10.dcm"), ("place", f"{store.folder}/1.2/1.3/1.2.11.dcm")
+    ]  # fmt: skip
+    store.close()
+
+
+class Rival:
+    """Another process, which stores at the very moment when ours gives its file a name."""
+
+    def __init__(self, store: Store, files: Recorded, policy: str, *data: bytes) -> None:
+        self.store = Store(store.folder, staging=f"{store.staging_folder}/2", duplicates=policy)
+        self.store.open()
+        self.arrivals: list[Arrival] = []
+        left = [*data]
+
+        def before(name, _path):
+            if name == "place" and left:
+                self.arrivals.append(arrival("1.2.3", left.pop(0)))
+                self.store.commit(self.arrivals[-1:])
+
+        files.before = before
+
+
+@pytest.mark.parametrize(
+    ("policy", "ours", "code", "kept"),
+    [
+        ("keep", 1, 0, {PATH: 0, "1.2/1.3/1.2.3~2.dcm": 1}),
+        ("keep", 0, 0, {PATH: 0}),
+        ("refuse", 1, 0x0111, {PATH: 0}),
+        ("refuse", 0, 0, {PATH: 0}),
+        ("replace", 1, 0, {PATH: 1}),
+    ],
+)
+@pytest.mark.parametrize("large", [False, True])
+def test_another_process_is_first(make_store, files, policy, ours, code, kept, large):
+    store = make_store(policy)
+    rival = Rival(store, files, policy, VERSIONS[0])
+    one = staged(store, VERSIONS[ours]) if large else arrival("1.2.3", VERSIONS[ours])
+    descriptors = len(os.listdir("/proc/self/fd"))
+    store.commit([one])
+    rival.store.close()
+    assert rival.arrivals[0].status.is_success
+    assert one.status.code == code
+    assert len(os.listdir("/proc/self/fd")) == descriptors - 1 - large
+    found = stored(store)
+    found.pop("duplicates.jsonl", None)
+    assert found == {path: VERSIONS[number] for path, number in kept.items()}
+
+
+def test_another_process_takes_the_place_beside_where_nothing_can_be_locked(tmp_path, files, monkeypatch):
+    def unsupported(*_args):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    store = Store(str(tmp_path / "store"), files=files)
+    store.open()
+    rival = Rival(store, files, "keep", VERSIONS[0], VERSIONS[1])
+    store.commit([one := arrival("1.2.3", VERSIONS[2])])
+    assert [it.status.code for it in (*rival.arrivals, one)] == [0, 0, 0]
+    kept = stored(store)
+    listed = [json.loads(line)["path"] for line in kept.pop("duplicates.jsonl").splitlines()]
+    assert kept == {PATH: VERSIONS[0], "1.2/1.3/1.2.3~2.dcm": VERSIONS[1], "1.2/1.3/1.2.3~3.dcm": VERSIONS[2]}
+    assert set(listed) == kept.keys() - {PATH}
+    rival.store.close()
+    store.close()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from txdicom.archive.files import write_all
 from txdicom.archive.layout import beside
 from txdicom.part10 import read_meta_from
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from txdicom.archive.arrival import Arrival
     from txdicom.archive.files import FileOperations
 
@@ -55,10 +59,16 @@ def _is_same(files: FileOperations, fd: int, arrival: Arrival) -> bool:
     offset = meta.data_offset
     staged = arrival.staged
     if staged is not None:
-        return all(
-            files.read(fd, _BLOCK, offset + done) == files.read(staged.fd, _BLOCK, staged.data_offset + done)
-            for done in range(0, arrival.size, _BLOCK)
-        )
+        # it is closed when it is flushed
+        other = staged.fd if staged.fd >= 0 else files.open(staged.path)
+        try:
+            return all(
+                files.read(fd, _BLOCK, offset + done) == files.read(other, _BLOCK, staged.data_offset + done)
+                for done in range(0, arrival.size, _BLOCK)
+            )
+        finally:
+            if other != staged.fd:
+                files.close(other)
     for buffer in arrival.buffers:
         for start in range(0, len(buffer), _BLOCK):
             # comparing memoryviews goes byte by byte; bytes are compared at once
@@ -79,6 +89,34 @@ def find_same_or_free(files: FileOperations, path: str, arrival: Arrival) -> Mat
         if match is not None:
             return match
     return None
+
+
+class DuplicateList:
+    """The list of the instances that are filed beside another."""
+
+    def __init__(self, files: FileOperations, store: str) -> None:
+        self.path = f"{store}/{LIST_NAME}"
+        self._files = files
+
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """The list, open for appending. No other process files an instance beside another meanwhile."""
+        fd = self._files.open_list(self.path)
+        try:
+            self._files.lock(fd)
+            yield fd
+        finally:
+            self._files.close(fd)
+
+    def append(self, fd: int, entries: list[bytes], *, flush: bool) -> None:
+        """More lines; where a crash has torn the last one, they begin behind it."""
+        if not entries:
+            return
+        size = self._files.size(fd)
+        torn = size > 0 and self._files.read(fd, 1, size - 1) != b"\n"
+        write_all(self._files, fd, [b"\n" * torn, *entries])
+        if flush:
+            self._files.fsync(fd)
 
 
 def list_entry(store: str, path: str, first: str, arrival: Arrival) -> bytes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
+import fcntl
 import os
 import stat
 from functools import cache
@@ -18,6 +21,10 @@ _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _APPEND: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 _SYNC_FILE_RANGE_WRITE: Final = 2
+_RENAME_NOREPLACE: Final = 1
+_AT_FDCWD: Final = -100
+#: the system, or this file system, cannot rename so
+_CANNOT: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 class FileOperations:
@@ -29,6 +36,25 @@ class FileOperations:
     close = staticmethod(os.close)
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
+    _renames = True
+
+    def place(self, source: str, target: str) -> None:
+        """Rename where nothing has that name yet, whoever else tries at the same moment; else FileExistsError."""
+        if self._renames:
+            number = rename_if_free(source, target)
+            if not number:
+                return
+            if number not in _CANNOT:
+                raise OSError(number, os.strerror(number), target)
+            self._renames = False
+        os.link(source, target, follow_symlinks=False)
+        with contextlib.suppress(OSError):  # it has its name; the other one is swept
+            os.unlink(source)
+
+    def lock(self, fd: int) -> None:
+        """Wait until no other process has locked the file; closing it ends that. Without, on file systems without."""
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
 
     def create(self, path: str) -> int:
         """A new file for its owner alone; an error where there is one of that name."""
@@ -95,6 +121,25 @@ def write_all(files: FileOperations, fd: int, buffers: Sequence[bytes | memoryvi
         if left:
             left[0] = memoryview(left[0])[written:]
             written = files.write(fd, left[:IOV_MAX])
+
+
+def rename_if_free(source: str, target: str) -> int:
+    """Rename a file unless anything bears the new name; returns the error number, 0 where it is done."""
+    rename = _renameat2()
+    if rename is None:
+        return errno.ENOSYS
+    if rename(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+        return 0
+    return ctypes.get_errno()
+
+
+@cache
+def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
+    """Linux only; Python's os has it not."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is not None:
+        function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+    return function
 
 
 @cache

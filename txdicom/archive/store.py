@@ -3,6 +3,11 @@
 For a group the order is: all are written in the staging folder, then all flushed, then all renamed into place, then
 each folder touched is flushed once, and only then is any of them Success. So nothing partial ever bears an
 instance's name, and nothing that was answered Success is lost. Without `flush` the waiting for the disk is left out.
+
+Several processes may share the folder of a store, each with a staging folder of its own. Renaming takes no name that
+another file has, so whoever comes second finds out there, and is settled as a duplicate. What has its name keeps it,
+even where its folder cannot be flushed and a failure is answered: another process may have found it there meanwhile,
+and answered Success for the same bytes.
 """
 
 from __future__ import annotations
@@ -15,10 +20,12 @@ from typing import TYPE_CHECKING, Final, Literal
 from twisted.logger import Logger
 
 from txdicom.archive.arrival import StagedFile
-from txdicom.archive.duplicates import LIST_NAME, Match, find_same_or_free, list_entry, open_same
+from txdicom.archive.duplicates import DuplicateList, Match, find_same_or_free, list_entry, open_same
 from txdicom.archive.files import FileOperations, write_all
+from txdicom.archive.folders import Folders
 from txdicom.archive.identity import identify, identify_file, known_headers
-from txdicom.archive.layout import file_in, folder_of
+from txdicom.archive.item import Item, Refusal
+from txdicom.archive.layout import folder_of
 from txdicom.archive.staging import Staging
 from txdicom.archive.walker import BadDataSet
 from txdicom.dimse.status import (
@@ -31,6 +38,7 @@ from txdicom.dimse.status import (
     SUCCESS,
     Status,
 )
+from txdicom.errors import SettingsError
 from txdicom.part10 import file_meta
 from txdicom.uids import is_uid
 
@@ -41,9 +49,8 @@ if TYPE_CHECKING:
 
 #: the most instances that are written, each with its open file, before they are flushed
 GROUP: Final = 64
-#: how many folders are remembered as being on the disk for certain
-_REMEMBERED: Final = 10_000
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DIFFERENT: Final = DUPLICATE_SOP_INSTANCE.with_comment("a different one with this SOP Instance UID is stored")
 
 _log = Logger()
 
@@ -53,34 +60,6 @@ def status_of(error: OSError) -> Status:
     if error.errno in _FULL:
         return OUT_OF_RESOURCES.with_comment(os.strerror(error.errno))
     return PROCESSING_FAILURE.with_comment(os.strerror(error.errno) if error.errno else "input/output error")
-
-
-class _Refusal(Exception):
-    """The instance is not taken, for this reason."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-class _Item:
-    """An arrival on its way through `Store.commit`."""
-
-    #: the file in the staging folder, and its descriptor or that of the same one in the store
-    part = ""
-    fd = -1
-    #: whether the store has the same data set already, and whether it takes the place of another
-    same = False
-    replaces = False
-    placed = False
-    #: its line in the list of those filed beside another
-    entry = b""
-
-    def __init__(self, arrival: Arrival, folder: str) -> None:
-        self.arrival = arrival
-        self.folder = folder
-        #: where the first instance with its SOP Instance UID lies, and where this one goes
-        self.final = self.path = file_in(folder, arrival.sop_instance)
 
 
 class Store:
@@ -105,28 +84,47 @@ class Store:
         self._staging = Staging(os.path.abspath(staging) if staging else f"{self.folder}/.incoming", self._files)
         self._flush = flush
         self._duplicates = duplicates
-        self._list = f"{self.folder}/{LIST_NAME}"
+        self._list = DuplicateList(self._files, self.folder)
+        #: whether the last instance was there already: then so may the next ones be, which are looked for at once
+        self._again = False
         self._known = known_headers()
-        #: folders, and the list, whose names are certain to be on the disk
-        self._durable: set[str] = set()
+        self._folders = Folders(self._files, self.folder)
 
     def open(self) -> None:
         """Make the folders, take the staging folder and remove what a crash left there.
 
-        Raises SettingsError where the staging folder is on another file system or in use, and OSError.
+        Raises SettingsError where the staging folder is on another file system or in use, or the file system is none
+        for a store, and OSError.
         """
-        missing = []
-        folder = self.folder
-        while not os.path.isdir(folder):
-            missing.append(folder)
-            folder = os.path.dirname(folder)
-        for made in reversed(missing):
-            self._files.make_folder(made)
-            if self._flush:
-                self._files.fsync_folder(os.path.dirname(made))
+        self._folders.make_top(flush=self._flush)
         swept = self._staging.open(self.folder)
         if swept:
             _log.info("{count} unfinished instances removed from {folder}", count=swept, folder=self._staging.folder)
+        self._try_placing()
+
+    def _try_placing(self) -> None:
+        """Say at once where the file system is none for a store. A full disk is another matter, and may not stay so."""
+        source, target = self._staging.new_path(), self._staging.new_path()
+        try:
+            self._files.close(self._files.create(source))
+        except OSError:
+            return
+        named = source
+        try:
+            self._files.place(source, target)
+            named = target
+        except OSError as error:
+            if error.errno not in _FULL:
+                self.close()
+                cannot = "its file system can neither rename without overwriting nor link"
+                raise SettingsError([f"{self.folder} cannot be a store: {cannot} ({error.strerror})"]) from None
+        finally:
+            self._files.unlink(named)
+
+    def configure(self, *, flush: bool, duplicates: Literal["keep", "replace", "refuse"]) -> None:
+        """Has other settings hold for commits to come; in the thread that commits."""
+        self._flush = flush
+        self._duplicates = duplicates
 
     @property
     def staging_folder(self) -> str:
@@ -168,7 +166,7 @@ class Store:
                 self._refuse(arrival, error)
         while len(items) > 1:
             # two with the same SOP Instance UID go one after the other
-            group: dict[str, _Item] = {}
+            group: dict[str, Item] = {}
             later = []
             for item in items:
                 if len(group) < GROUP and item.final not in group:
@@ -180,13 +178,15 @@ class Store:
         if items:
             self._commit_group(items)
 
-    def _commit_group(self, items: list[_Item]) -> None:
-        items = self._append_to_list(self._each(self._write, items))
+    def _commit_group(self, items: list[Item]) -> None:
+        items = self._each(self._write, items)
         if self._flush:
             if len(items) > 1:
                 items = self._each(self._start_flushing, items)
             items = self._each(self._flush_file, items)
         items = self._each(self._place, items)
+        if any(item.taken for item in items):
+            items = self._settle(items)
         if self._flush:
             items = self._flush_folders(items)
         for item in items:
@@ -197,7 +197,7 @@ class Store:
             arrival.staged = None
             arrival.status = SUCCESS
 
-    def _each(self, step: Callable[[_Item], None], items: list[_Item]) -> list[_Item]:
+    def _each(self, step: Callable[[Item], None], items: list[Item]) -> list[Item]:
         """Take a step for each; those that fail are answered and left out from here on."""
         failed = []
         for item in items:
@@ -208,46 +208,27 @@ class Store:
                 failed.append(item)
         return [item for item in items if item not in failed] if failed else items
 
-    def _identified(self, arrival: Arrival) -> _Item:
+    def _identified(self, arrival: Arrival) -> Item:
         if not is_uid(arrival.sop_instance):
-            raise _Refusal(INVALID_SOP_INSTANCE.with_comment("the Affected SOP Instance UID is not a UID"))
+            raise Refusal(INVALID_SOP_INSTANCE.with_comment("the Affected SOP Instance UID is not a UID"))
         staged = arrival.staged
         if staged is None:
             identity = identify(arrival.buffers, arrival.size, arrival.transfer_syntax, self._known)
         else:
             identity = identify_file(staged.fd, staged.data_offset, arrival.size, arrival.transfer_syntax)
         if identity.sop_class != arrival.sop_class:
-            raise _Refusal(DATA_SET_MISMATCH.with_comment("SOP Class UID of the data set is not the command's"))
+            raise Refusal(DATA_SET_MISMATCH.with_comment("SOP Class UID of the data set is not the command's"))
         if identity.sop_instance != arrival.sop_instance:
-            raise _Refusal(DATA_SET_MISMATCH.with_comment("SOP Instance UID of the data set is not the command's"))
-        return _Item(arrival, folder_of(self.folder, identity))
+            raise Refusal(DATA_SET_MISMATCH.with_comment("SOP Instance UID of the data set is not the command's"))
+        return Item(arrival, folder_of(self.folder, identity))
 
-    def _settle(self, item: _Item) -> None:
-        """The store has something where it goes: find out whether it is the same, and what that means."""
-        found: Match | str | None = open_same(self._files, item.final, item.arrival)
-        if found is None and self._duplicates == "replace":
-            item.replaces = True
-            return
-        if found is None and self._duplicates == "keep":
-            found = find_same_or_free(self._files, item.final, item.arrival)
-        if found is None:
-            raise _Refusal(DUPLICATE_SOP_INSTANCE.with_comment("a different one with this SOP Instance UID is stored"))
-        if isinstance(found, Match):
-            item.same = True
-            item.path, item.fd = found
-            if not self._flush:
-                self._close(item)
-        else:
-            item.path = found
-            item.entry = list_entry(self.folder, found, item.final, item.arrival)
-
-    def _write(self, item: _Item) -> None:
+    def _write(self, item: Item) -> None:
         """Write it into the staging folder, unless the store has it."""
-        files = self._files
-        if files.exists(item.final):
-            self._settle(item)
+        if self._again:
+            self._find_same(item)
             if item.same:
                 return
+        files = self._files
         arrival = item.arrival
         staged = arrival.staged
         if staged is None:
@@ -260,58 +241,96 @@ class Store:
             item.part, item.fd = staged.path, staged.fd
             staged.fd = -1
             if files.size(item.fd) != staged.data_offset + arrival.size:
-                raise _Refusal(PROCESSING_FAILURE.with_comment("the instance was not received whole"))
+                raise Refusal(PROCESSING_FAILURE.with_comment("the instance was not received whole"))
         if not self._flush:
             self._close(item)
 
-    def _append_to_list(self, items: list[_Item]) -> list[_Item]:
-        """List those that are filed beside another; before they are, so that none ever lies there unlisted."""
-        listed = [item for item in items if item.entry]
-        if not listed:
-            return items
-        try:
-            fd = self._files.open_list(self._list)
-            try:
-                size = self._files.size(fd)
-                torn = size > 0 and self._files.read(fd, 1, size - 1) != b"\n"
-                write_all(self._files, fd, [b"\n" * torn, *(item.entry for item in listed)])
-                if self._flush:
-                    self._files.fsync(fd)
-            finally:
-                self._files.close(fd)
-        except OSError as error:
-            for item in listed:
-                self._fail(item, error)
-            return [item for item in items if not item.entry]
-        return items
+    def _start_flushing(self, item: Item) -> None:
+        if not item.same:
+            self._files.start_writing(item.fd)
 
-    def _start_flushing(self, item: _Item) -> None:
-        self._files.start_writing(item.fd)
+    def _flush_file(self, item: Item) -> None:
+        if not item.same:
+            self._files.fsync(item.fd)
+            self._close(item)
 
-    def _flush_file(self, item: _Item) -> None:
-        # the same one in the store, too: a crash may have come between its being written and being flushed
-        self._files.fsync(item.fd)
-        self._close(item)
-
-    def _place(self, item: _Item) -> None:
+    def _place(self, item: Item) -> None:
         if item.same:
             return
         try:
-            self._files.rename(item.part, item.path)
+            item.placed = self._named(item)
         except FileNotFoundError:
-            self._make_folders(item.folder)
-            self._files.rename(item.part, item.path)
+            self._folders.make(item.folder)
+            item.placed = self._named(item)
+        item.taken = not item.placed
+
+    def _named(self, item: Item) -> bool:
+        try:
+            self._files.place(item.part, item.path)
+        except FileExistsError:
+            return False
+        return True
+
+    def _settle(self, items: list[Item]) -> list[Item]:
+        """What becomes of those whose names others have; returns all that are in the store."""
+        taken = self._each(self._find_same, [item for item in items if item.taken])
+        different = [item for item in taken if not item.same]
+        if self._duplicates == "keep" and different:
+            self._place_beside(different)
+        else:
+            self._each(self._replace_or_refuse, different)
+        return [item for item in items if item.arrival.status is None]
+
+    def _find_same(self, item: Item) -> None:
+        match = open_same(self._files, item.final, item.arrival)
+        self._again = match is not None
+        if match is not None:
+            self._use(match, item)
+
+    def _use(self, match: Match, item: Item) -> None:
+        """The store has the same one."""
+        item.same = True
+        item.path, item.fd = match
+        if item.part:
+            self._remove(item.part)
+            item.part = ""
+        if self._flush:
+            # a crash may have come between its being written and being flushed
+            self._files.fsync(item.fd)
+        self._close(item)
+
+    def _replace_or_refuse(self, item: Item) -> None:
+        if self._duplicates == "refuse":
+            raise Refusal(_DIFFERENT)
+        self._files.rename(item.part, item.path)
         item.placed = True
 
-    def _make_folders(self, folder: str) -> None:
-        parent = os.path.dirname(folder)
-        for needed in (parent, folder) if parent != self.folder else (folder,):
-            if self._files.make_folder(needed):
-                self._durable.discard(needed)
+    def _place_beside(self, items: list[Item]) -> None:
+        """File each beside the first one; listed before, so that none ever lies there unlisted."""
+        try:
+            with self._list.held() as fd:
+                while items:
+                    # a second time only where a file system has no locks
+                    items = [item for item in self._each(self._find_place, items) if not item.same]
+                    self._list.append(fd, [item.entry for item in items], flush=self._flush)
+                    items = [item for item in self._each(self._place, items) if item.taken]
+        except OSError as error:
+            for item in items:
+                self._fail(item, error)
 
-    def _flush_folders(self, items: list[_Item]) -> list[_Item]:
-        """Flush each folder once; those of a folder that fails are taken out again."""
-        wanted = [(item, self._folders(item)) for item in items]
+    def _find_place(self, item: Item) -> None:
+        found = find_same_or_free(self._files, item.final, item.arrival)
+        if found is None:
+            raise Refusal(_DIFFERENT)
+        if isinstance(found, Match):
+            self._use(found, item)
+            return
+        item.path = found
+        item.entry = list_entry(self.folder, found, item.final, item.arrival)
+
+    def _flush_folders(self, items: list[Item]) -> list[Item]:
+        """Flush each folder once; those of a folder that fails are answered so."""
+        wanted = [(item, self._folders.to_flush(item.folder, self._listed(item))) for item in items]
         failed: dict[str, OSError] = {}
         for folder in dict.fromkeys(folder for _item, folders in wanted for folder in folders):
             try:
@@ -325,41 +344,22 @@ class Store:
                 self._fail(item, failures[0])
                 continue
             left.append(item)
-            self._remember(item, folders)
+            self._folders.remember(folders, self._listed(item))
         return left
 
-    def _folders(self, item: _Item) -> list[str]:
-        """The folders to flush for an item: its own, and upwards as far as their names may not be on the disk yet."""
-        folder = item.folder
-        folders = [folder]
-        while folder != self.folder and folder not in self._durable:
-            folder = os.path.dirname(folder)
-            folders.append(folder)
-        if item.entry and self._list not in self._durable and self.folder not in folders:
-            folders.append(self.folder)
-        return folders
+    def _listed(self, item: Item) -> str:
+        return self._list.path if item.entry else ""
 
-    def _remember(self, item: _Item, flushed: list[str]) -> None:
-        """What will not have to be flushed again: the names of all but the last of the folders, and of the list."""
-        if len(flushed) > 1 or item.entry:
-            if len(self._durable) > _REMEMBERED:
-                self._durable.clear()
-            self._durable.update(flushed[:-1])
-            if item.entry:
-                self._durable.add(self._list)
-
-    def _close(self, item: _Item) -> None:
+    def _close(self, item: Item) -> None:
         fd, item.fd = item.fd, -1
         self._files.close(fd)
 
-    def _fail(self, item: _Item, error: Exception) -> None:
-        """Leave nothing of an item behind, and answer it."""
+    def _fail(self, item: Item, error: Exception) -> None:
+        """Leave nothing unfinished of an item behind, and answer it."""
         if item.fd >= 0:
             with contextlib.suppress(OSError):
                 self._close(item)
-        if item.placed and not item.replaces:
-            self._remove(item.path)
-        elif item.part and not item.placed:
+        if item.part and not item.placed:
             self._remove(item.part)
         self._refuse(item.arrival, error)
 
@@ -371,7 +371,7 @@ class Store:
 
     def _refuse(self, arrival: Arrival, error: Exception) -> None:
         arrival.discard()
-        if isinstance(error, _Refusal):
+        if isinstance(error, Refusal):
             status = error.status
         elif isinstance(error, BadDataSet):
             status = CANNOT_UNDERSTAND.with_comment(str(error))
@@ -379,7 +379,7 @@ class Store:
             status = status_of(error)
         else:
             status = PROCESSING_FAILURE
-        if isinstance(error, (_Refusal, BadDataSet)):
+        if isinstance(error, (Refusal, BadDataSet)):
             _log.warn(
                 "instance {sop_instance} of {calling_ae} is not taken: {status} ({comment})",
                 sop_instance=arrival.sop_instance, calling_ae=arrival.calling_ae,

@@ -32,11 +32,11 @@ FIRST_READ: Final = 16 << 10
 
 #: how many different element headers are remembered of what one search has walked over
 _STEPS: Final = 4096
-_UNDEFINED: Final = 0xFFFFFFFF
+UNDEFINED: Final = 0xFFFFFFFF
 _DELIMITERS: Final = 0xFFFE
-_ITEM: Final = 0xFFFEE000
+ITEM: Final = 0xFFFEE000
 _ITEM_END: Final = 0xFFFEE00D
-_SEQUENCE_END: Final = 0xFFFEE0DD
+SEQUENCE_END: Final = 0xFFFEE0DD
 
 #: PS3.5 §7.1.2: the VRs with a 16-bit length, and those with a 32-bit one
 _SHORT_VRS: Final = (
@@ -66,7 +66,7 @@ class NeedMore(Exception):
         self.resume = resume
 
 
-class _Coding:
+class Coding:
     """How elements are laid out in one of the four encodings.
 
     A walk looks at a data set only by `header`, `item` and `length`: see `traced`.
@@ -74,7 +74,7 @@ class _Coding:
 
     __slots__ = ("explicit", "header", "implicit", "inside_un", "item", "length", "long", "short", "un")
 
-    def __init__(self, order: str, implicit: _Coding | None, inside_un: _Coding | None = None) -> None:
+    def __init__(self, order: str, implicit: Coding | None, inside_un: Coding | None = None) -> None:
         def codes(*vrs: str) -> frozenset[int]:
             return frozenset(struct.unpack(order + "H", vr.encode())[0] for vr in vrs)
 
@@ -92,7 +92,7 @@ class _Coding:
         self.long = codes(*_LONG_VRS) if implicit else frozenset()
         (self.un,) = codes("UN")
 
-    def traced(self, reads: list[tuple[int, int]]) -> _Coding:
+    def traced(self, reads: list[tuple[int, int]]) -> Coding:
         """The same, noting in `reads` the offset and size of all that is read by it."""
 
         def noting(unpack: Callable[..., Any], size: int) -> Callable[..., Any]:
@@ -109,9 +109,9 @@ class _Coding:
         return traced
 
 
-_IMPLICIT_LITTLE: Final = _Coding("<", None)
-_EXPLICIT_LITTLE: Final = _Coding("<", _IMPLICIT_LITTLE, _IMPLICIT_LITTLE)
-_EXPLICIT_BIG: Final = _Coding(">", _Coding(">", None), _IMPLICIT_LITTLE)
+_IMPLICIT_LITTLE: Final = Coding("<", None)
+_EXPLICIT_LITTLE: Final = Coding("<", _IMPLICIT_LITTLE, _IMPLICIT_LITTLE)
+_EXPLICIT_BIG: Final = Coding(">", Coding(">", None), _IMPLICIT_LITTLE)
 
 
 class _Search:
@@ -119,7 +119,7 @@ class _Search:
 
     __slots__ = ("coding", "last", "remembers", "steps", "wanted")
 
-    def __init__(self, coding: _Coding, wanted: frozenset[int], remembers: bool = True) -> None:
+    def __init__(self, coding: Coding, wanted: frozenset[int], remembers: bool = True) -> None:
         self.coding = coding
         self.wanted = wanted
         self.last = max(wanted)
@@ -142,7 +142,7 @@ def scan(data: bytes | memoryview, transfer_syntax: str, wanted: frozenset[int],
         return gather(Inflated(prefix, complete).read, "", wanted)
     data = bytes(data)
     places: dict[int, tuple[int, int]] = {}
-    _walk(data, _search(_settled(data, _coding(transfer_syntax)), wanted), places, complete)
+    _walk(data, _search(settled(data, coding_of(transfer_syntax)), wanted), places, complete)
     return {tag: data[start:end] for tag, (start, end) in places.items()}
 
 
@@ -157,7 +157,7 @@ def trace(
     """
     reads: list[tuple[int, int]] = []
     places: dict[int, tuple[int, int]] = {}
-    coding = _settled(data, _coding(transfer_syntax)).traced(reads)
+    coding = settled(data, coding_of(transfer_syntax)).traced(reads)
     try:
         _walk(data, _Search(coding, wanted, remembers=False), places, complete=False)
     except (NeedMore, BadDataSet):
@@ -179,7 +179,7 @@ def gather(read: Reader, transfer_syntax: str, wanted: frozenset[int]) -> dict[i
     while True:
         chunk, ended = read(offset, size)
         data = bytes(chunk)
-        search = search or _search(_settled(data, _coding(transfer_syntax)), wanted)
+        search = search or _search(settled(data, coding_of(transfer_syntax)), wanted)
         places: dict[int, tuple[int, int]] = {}
         try:
             _walk(data, search, places, ended)
@@ -258,14 +258,14 @@ class Inflated:
             raise BadDataSet("the deflated data set is damaged") from None
 
 
-def _coding(transfer_syntax: str) -> _Coding:
+def coding_of(transfer_syntax: str) -> Coding:
     """PS3.5 Annex A: all others, encapsulated and private ones too, are Explicit VR Little Endian."""
     if transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN:
         return _IMPLICIT_LITTLE
     return _EXPLICIT_BIG if transfer_syntax == EXPLICIT_VR_BIG_ENDIAN else _EXPLICIT_LITTLE
 
 
-def _settled(data: bytes, coding: _Coding) -> _Coding:
+def settled(data: bytes, coding: Coding) -> Coding:
     """Some peers agree on Implicit VR and send Explicit VR: seen by a VR where the first element has its length."""
     if not coding.explicit and len(data) >= 8:
         vr = _EXPLICIT_LITTLE.header(data, 0)[2]
@@ -308,9 +308,9 @@ def _step(data: bytes, position: int, search: _Search, places: dict[int, tuple[i
     start = position + 8
     if vr not in coding.short:
         try:
-            _tag, start, length, inner = _element(data, position, coding)
-            if length == _UNDEFINED:
-                return _skip_sequence(data, start, inner, 1) - position
+            _tag, start, length, inner = read_element(data, position, coding)
+            if length == UNDEFINED:
+                return skip_sequence(data, start, inner, 1) - position
         except NeedMore as need:
             raise NeedMore(need.at_least, position) from None
     end: int = start + length
@@ -325,7 +325,7 @@ def _step(data: bytes, position: int, search: _Search, places: dict[int, tuple[i
     return end - position
 
 
-def _element(data: bytes, position: int, coding: _Coding) -> tuple[int, int, int, _Coding]:
+def read_element(data: bytes, position: int, coding: Coding) -> tuple[int, int, int, Coding]:
     """An element's tag, where its value begins, its length, and how items inside it are encoded."""
     if len(data) < position + 8:
         raise NeedMore(position + 8)
@@ -349,7 +349,7 @@ def _element(data: bytes, position: int, coding: _Coding) -> tuple[int, int, int
     return tag, position + 12, length, coding.inside_un if vr == coding.un else coding
 
 
-def _skip_sequence(data: bytes, position: int, coding: _Coding, depth: int) -> int:
+def skip_sequence(data: bytes, position: int, coding: Coding, depth: int) -> int:
     """The end of a value of undefined length: items (or fragments, PS3.5 A.4) up to the sequence delimiter (§7.5.2)."""
     if depth > MAX_DEPTH:
         raise BadDataSet(f"sequences nested more than {MAX_DEPTH} deep")
@@ -359,19 +359,19 @@ def _skip_sequence(data: bytes, position: int, coding: _Coding, depth: int) -> i
         group, element, length = coding.item(data, position)
         tag = group << 16 | element
         position += 8
-        if tag == _SEQUENCE_END:
+        if tag == SEQUENCE_END:
             return position
-        if tag != _ITEM:
+        if tag != ITEM:
             raise BadDataSet(f"({group:04X},{element:04X}) instead of an item")
-        position = _skip_item(data, position, coding, depth) if length == _UNDEFINED else position + length
+        position = _skip_item(data, position, coding, depth) if length == UNDEFINED else position + length
 
 
-def _skip_item(data: bytes, position: int, coding: _Coding, depth: int) -> int:
+def _skip_item(data: bytes, position: int, coding: Coding, depth: int) -> int:
     """The end of an item of undefined length: elements up to the item delimiter (PS3.5 §7.5.1)."""
     while True:
-        tag, start, length, inner = _element(data, position, coding)
+        tag, start, length, inner = read_element(data, position, coding)
         if tag == _ITEM_END:
             return start
         if tag >> 16 == _DELIMITERS:
             raise BadDataSet(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) inside an item")
-        position = _skip_sequence(data, start, inner, depth + 1) if length == _UNDEFINED else start + length
+        position = skip_sequence(data, start, inner, depth + 1) if length == UNDEFINED else start + length
