@@ -14,7 +14,7 @@ PACKAGE = ROOT / "txdicom"
 
 #: from the ground up: a floor imports itself and floors below it. What stands together shares a floor.
 FLOORS = (
-    {"", "errors", "uids", "part10"},
+    {"", "errors", "uids", "part10", "private_files"},
     {"interfaces"},
     {"pdu"},
     {"ul"},
@@ -40,7 +40,7 @@ ONLY = {
     "ul": {"", "errors", "uids", "pdu"},
     "dimse": {"", "errors", "uids", "pdu", "ul"},
     "archive": {*GROUND, "interfaces", "dimse.status"},
-    "addins": {*GROUND - {"part10"}, "interfaces", "dimse.status", "archive"},
+    "addins": {*GROUND - {"part10", "private_files"}, "interfaces", "dimse.status", "archive"},
 }
 SANS_IO = {"pdu", "ul", "dimse"}
 #: what the floors without a clock, a thread or a file may import of the standard library; nothing else from outside

@@ -6,12 +6,17 @@ our caller, `RemoteProtocolError` one of the peer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from txdicom.dimse.status import Status
+
+
+#: what is caught of code that is not ours, an add-in's above all, so that it harms nobody but its own message;
+#: SystemExit comes from libraries that were written for commands
+RAISED: Final = (Exception, SystemExit)
 
 
 class DicomError(Exception):

@@ -165,6 +165,14 @@ async def server(*addins: Any, clock: Clock | None = None, **settings: Any) -> A
         addins=addins,
         **{"drain_timeout": 0.1, **settings},
     )
+    async with running(entity, clock) as made:
+        yield made
+    await until(lambda: descriptors() <= before, "descriptors are left open")
+
+
+@asynccontextmanager
+async def running(entity: ApplicationEntity, clock: Clock | None) -> AsyncGenerator[Server]:
+    """A server that has been started; with `clock` its time-outs are those of that clock."""
     made = Server(entity)
     if clock is not None:
         entity.acceptor._clock = clock
@@ -173,7 +181,6 @@ async def server(*addins: Any, clock: Clock | None = None, **settings: Any) -> A
     finally:
         await stopped(entity, clock)
     await made.empty()
-    await until(lambda: descriptors() <= before, "descriptors are left open")
 
 
 async def stopped(entity: ApplicationEntity, clock: Clock | None) -> None:

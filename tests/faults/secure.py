@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 
 from tests.certificates import Authority, Pair
-from tests.faults.link import Server, stopped
+from tests.faults.link import Server, running
 from tests.services.serving import EchoAddin, StoreAddin
 from txdicom.interfaces import IDicomSecurity
 from txdicom.net.tls import TLS, ClientTls
@@ -41,14 +41,8 @@ async def tls_server(
     )
     await entity.bind(f"tcp:0:interface={interface}", secure=True)
     await entity.start()
-    made = Server(entity)
-    if clock is not None:
-        entity.acceptor._clock = clock
-    try:
+    async with running(entity, clock) as made:
         yield made
-    finally:
-        await stopped(entity, clock)
-    await made.empty()
 
 
 def endpoint(port: int, ca: Authority | None, host: str = "localhost", **files: str) -> Any:

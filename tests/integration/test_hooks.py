@@ -13,15 +13,15 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.logger import formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from tests.scu.provider import write
+from tests.scu.provider import providing, success, write
 from tests.services.serving import Addin
 from txdicom import scp
 from txdicom.addins.storage import StorageAddin
 from txdicom.addins.verification import VerificationAddin
 from txdicom.archive.store import Store
-from txdicom.interfaces import Change, IDicomAddin, INotifySendMessage
+from txdicom.interfaces import Change, IDicomAddin, INotifyReceiveMessage, INotifySendMessage, MessageEvent
 from txdicom.scp.passwords import PasswordFile
-from txdicom.scu import Peer, connect
+from txdicom.scu import Peer, StoreScu, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -92,6 +92,45 @@ async def test_a_response_is_changed_on_its_way(tmp_path: Path) -> None:
     write(path, 1)
     async with server(tmp_path / "store", Warns()) as peer, connect(reactor, peer) as association:
         assert [result.status.code async for result in association.store([path])] == [0xB000]
+
+
+@implementer(INotifyReceiveMessage, INotifySendMessage)
+class Script:
+    """An object of a script that looks on: it keeps the messages, and changes the priority of what is sent."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def message_received(self, event: Any) -> None:
+        if isinstance(event, MessageEvent):
+            self.seen.append(f"received {event.command.name}")
+
+    def before_send(self, event: Any) -> Any:
+        return Change({0x0700: 1}) if event.command.name == "C-STORE-RQ" else None
+
+    def message_sent(self, event: Any) -> None:
+        if isinstance(event, MessageEvent):
+            self.seen.append(f"sent {event.command.name}")
+
+
+async def test_observers_of_a_script(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.dcm", 1)
+    script = Script()
+    async with providing(success) as provider:
+        async with connect(reactor, provider.peer, files=path, observers=[script]) as association:
+            assert [result.stored async for result in association.store(path)] == [True]
+            assert (await association.echo()).is_success
+        async with StoreScu(reactor, provider.peer, observers=[script]) as scu:
+            assert [result.stored async for result in scu.store(path)] == [True]
+        priorities = [one.command.priority for one in provider.operations]
+        assert priorities == [1, None, 1]
+    sent = ["sent C-STORE-RQ", "received C-STORE-RSP"]
+    assert script.seen == [*sent, "sent C-ECHO-RQ", "received C-ECHO-RSP", *sent]
+
+
+def test_what_is_no_observer() -> None:
+    with pytest.raises(ValueError, match="provides neither INotifyReceiveMessage nor INotifySendMessage"):
+        connect(reactor, Peer("A", "b"), observers=[Script(), object()])
 
 
 @pytest.mark.parametrize(

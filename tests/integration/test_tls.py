@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet import reactor
+from twisted.internet.error import CannotListenError
+from zope.interface import implementer
 
 from tests.certificates import HOSTS, Authority, Pair
 from tests.cli.running import command
 from tests.faults.secure import tls_server
 from tests.interop.processes import AE_TITLE, TWISTD, Server, run
 from tests.scu.provider import providing, success, write_many
+from tests.services.serving import EchoAddin
 from txdicom.errors import ConnectionFailed, SettingsError
+from txdicom.interfaces import AEEntry, IBaseServiceProvider, IDicomAddin, IDicomRequest, IDicomSecurity
 from txdicom.net.tls import TLS, ClientTls
+from txdicom.scp import listen
 from txdicom.scp.security import FileSecurity
 from txdicom.scu import Peer, StoreScu, connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+ANY_PORT = "tcp:0:interface=127.0.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +94,101 @@ async def test_no_way_back_to_plain(ca: Authority) -> None:
 def test_files_that_cannot_be_used_are_told_at_once() -> None:
     with pytest.raises(SettingsError, match=r"ca: /nowhere/ca\.pem cannot be read"):
         connect(reactor, Peer("A", "b"), tls=TLS(ca="/nowhere/ca.pem"))
+
+
+# -- a server in one script --------------------------------------------------------------------------------------------
+
+
+async def test_a_script_that_listens_with_tls_and_without(ca: Authority, pair: Pair, us: Pair) -> None:
+    entity = await listen(
+        reactor,  # type: ignore[arg-type]
+        ANY_PORT,
+        secure=ANY_PORT,
+        tls=TLS(ca=ca.path, **pair.files),
+        ae_title="SERVER",
+        addins=[EchoAddin()],
+    )
+    try:
+        plain, secure = (Peer("SERVER", "localhost", port.getHost().port) for port in entity.ports)
+        assert not entity.only_secure
+        async with connect(reactor, secure, tls=TLS(ca=ca.path, **us.files)) as association:
+            assert (await association.echo()).is_success
+        async with connect(reactor, plain) as association:
+            assert (await association.echo()).is_success
+        with pytest.raises(ConnectionFailed, match="it wants a certificate of ours"):
+            await connect(reactor, secure, tls=TLS(ca=ca.path)).open()
+    finally:
+        await entity.stop()
+
+
+async def test_a_script_with_tls_alone_calls_by_tls_too(ca: Authority, pair: Pair) -> None:
+    async with tls_server(pair) as made:
+        peer = AEEntry(ae_title="SERVER", host="localhost", secure_port=made.port)
+        entity = await listen(
+            reactor,  # type: ignore[arg-type]
+            secure=[ANY_PORT],
+            tls=TLS(ca=ca.path, **pair.files),
+            client_certificate="none",
+            ae_title="OURS",
+            addins=[EchoAddin()],
+            known_callers=[peer],
+        )
+        try:
+            assert entity.only_secure
+            assert (await entity.service(IDicomRequest).c_echo("SERVER")).is_success
+            ours = Peer("OURS", "localhost", entity.ports[0].getHost().port)
+            async with connect(reactor, ours, tls=TLS(ca=ca.path)) as association:
+                assert (await association.echo()).is_success
+        finally:
+            await entity.stop()
+
+
+@implementer(IDicomAddin, IBaseServiceProvider)
+class Provides(EchoAddin):
+    """An add-in that brings its own security."""
+
+    def __init__(self, security: FileSecurity) -> None:
+        super().__init__()
+        self.security = security
+
+    def register(self, services: Any) -> None:
+        services.provide(IDicomSecurity, self.security)
+
+
+async def test_an_add_in_s_security_goes_before_that_of_the_script(ca: Authority, pair: Pair) -> None:
+    addin = Provides(FileSecurity(TLS(**pair.files), "none"))
+    entity = await listen(
+        reactor,  # type: ignore[arg-type]
+        secure=ANY_PORT,
+        tls=TLS(ca=ca.path, **pair.files),
+        ae_title="SERVER",
+        addins=[addin],
+    )
+    try:
+        assert entity.service(IDicomSecurity) is addin.security
+        peer = Peer("SERVER", "localhost", entity.ports[0].getHost().port)
+        async with connect(reactor, peer, tls=TLS(ca=ca.path)) as association:  # no certificate is asked for
+            assert (await association.echo()).is_success
+    finally:
+        await entity.stop()
+
+
+async def test_tls_that_a_script_cannot_do(ca: Authority, pair: Pair) -> None:
+    for options, sentence in (
+        ({}, "secure: there is nothing to do TLS with: give tls=TLS"),
+        ({"tls": TLS(**pair.files)}, "ca: it is missing, and client_certificate is 'require'"),
+        ({"tls": TLS(ca="/nowhere")}, "ca: /nowhere cannot be read"),
+    ):
+        with pytest.raises(SettingsError, match=sentence):
+            await listen(reactor, secure=ANY_PORT, ae_title="SERVER", addins=[EchoAddin()], **options)  # type: ignore[arg-type]
+
+
+async def test_a_secure_port_that_is_busy_closes_the_plain_one(ca: Authority, pair: Pair) -> None:
+    async with tls_server(pair) as made:
+        busy = f"tcp:{made.port}:interface=127.0.0.1"
+        tls = TLS(ca=ca.path, **pair.files)
+        with pytest.raises(CannotListenError):
+            await listen(reactor, ANY_PORT, secure=busy, tls=tls, ae_title="OURS", addins=[EchoAddin()])  # type: ignore[arg-type]
 
 
 # -- the command line --------------------------------------------------------------------------------------------------

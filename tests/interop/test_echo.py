@@ -75,6 +75,17 @@ def test_by_txdicom_into_storescp(dcmtk: Callable[[str], str], tmp_path: Path, f
         assert (status, record["success"]) == (0, True), output
 
 
+def test_a_user_to_storescp(dcmtk: Callable[[str], str], tmp_path: Path, free_port: int) -> None:
+    (tmp_path / "password").write_text("wonderländ\n")
+    (tmp_path / "password").chmod(0o600)
+    with StoreScp(dcmtk("storescp"), tmp_path, free_port, "-d") as peer:
+        for more, told in ((), "1: Username"), (("--password-file", tmp_path / "password"), "2: Username/Password"):
+            words = [*TXDICOM, "echo", "--user", "alice", *more, f"STORESCP@{HOST}:{free_port}"]
+            assert run(words).returncode == 0
+            peer.wait_for(f"Authentication mode {told}\n")
+        peer.wait_for(r"Username: \[alice\]\n.* Password: \[wonderländ\]\n")
+
+
 def test_by_txdicom_into_pynetdicom(pynetdicom: ModuleType, tmp_path: Path, free_port: int) -> None:
     with Pynetdicom(tmp_path, free_port, "16382", "EXACTLY"):
         status, record, output = echo(free_port, "EXACTLY")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import count
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.net.wire import (
     echo_bytes,
     store_bytes,
 )
+from txdicom.net.association import Association
 from txdicom.pdu.encode import encode
 from txdicom.pdu.types import Abort, AssociateAC, AssociateRJ, ReleaseRP, ReleaseRQ
 from txdicom.ul import rejections
@@ -243,6 +246,149 @@ def test_an_associate_request_in_single_bytes() -> None:
     for byte in associate_bytes():
         peer.send(bytes([byte]))
     assert isinstance(peer.pdus()[0], AssociateAC)
+
+
+def lines(logged: list[LogEvent]) -> list[str]:
+    return [formatEvent(event) for event in logged if event["log_namespace"] == "txdicom.net.acceptor"]
+
+
+def test_a_rejected_one_is_told_with_whom_it_wanted(logged: list[LogEvent]) -> None:
+    peer = Peer(acceptor(policy=Policy(rejections.CALLED_AE)))
+    peer.associate(calling="MODALITY", called="WRONG")
+    peer.lose()
+    [line] = lines(logged)
+    assert re.fullmatch(
+        r"association \d+ of MODALITY at 192\.0\.2\.7:50000 to WRONG rejected permanently by the service user: "
+        "called AE title not recognized",
+        line,
+    )
+    assert logged[-1]["audit"] == "association-rejected"
+    assert (logged[-1]["calling_ae"], logged[-1]["called_ae"]) == ("MODALITY", "WRONG")
+
+
+def test_one_that_leaves_before_it_is_answered_was_not_rejected(clock: Clock, logged: list[LogEvent]) -> None:
+    peer = Peer(acceptor(policy=Policy(Deferred()), clock=clock))
+    peer.send(associate_bytes())
+    peer.lose()
+    assert "ended: " in lines(logged)[-1]
+    assert logged[-1]["audit"] == "association-ended"
+
+
+# -- limits that another process keeps ---------------------------------------------------------------------------------
+
+
+class Elsewhere:
+    """Slots that answer when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, str]] = []
+        self.answers: list[Deferred[Any]] = []
+        self.here: set[int] = set()
+        self.clients = 0
+
+    def room_for(self, peer: Any) -> bool:
+        return True
+
+    def enter(self, number: int) -> None:
+        self.here.add(number)
+
+    def admit(self, number: int, calling_ae: str) -> Deferred[Any]:
+        self.asked.append((number, calling_ae))
+        self.answers.append(Deferred())
+        return self.answers[-1]
+
+    def leave(self, number: int) -> None:
+        self.here.discard(number)
+
+
+def with_slots_elsewhere(clock: Clock, **settings: Any) -> tuple[Any, Elsewhere]:
+    made, slots = acceptor(Recorder(), clock=clock, **settings), Elsewhere()
+    made.slots, made.number = slots, 77
+    return made, slots
+
+
+def test_numbers_are_given_or_follow_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Association, "numbers", count(1000))
+    made = acceptor()
+    assert [Peer(made).association.number for _ in range(2)] == [1000, 1001]
+    made.number = 5
+    assert Peer(made).association.number == 5
+
+
+def test_a_slot_that_is_granted_later(clock: Clock) -> None:
+    made, slots = with_slots_elsewhere(clock)
+    peer = Peer(made)
+    peer.send(associate_bytes(calling="A"))
+    assert peer.association.number == 77
+    assert (slots.asked, slots.here, peer.pdus()) == ([(77, "A")], {77}, [])
+    slots.answers[0].callback(None)
+    assert isinstance(peer.pdus()[0], AssociateAC)
+    assert made.total == 1
+    peer.lose()
+    assert slots.here == set()
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_slot_that_is_refused_later(clock: Clock) -> None:
+    made, slots = with_slots_elsewhere(clock)
+    peer = Peer(made)
+    peer.send(associate_bytes())
+    slots.answers[0].callback(rejections.LOCAL_LIMIT)
+    answer = peer.pdus()[0]
+    assert (answer.result, answer.source, answer.reason) == rejections.LOCAL_LIMIT
+    assert made.total == 0
+
+
+@pytest.mark.parametrize("end", ["lose", "cut"])
+def test_who_leaves_while_the_slot_is_asked_for(clock: Clock, end: str) -> None:
+    made, slots = with_slots_elsewhere(clock)
+    peer = Peer(made)
+    peer.send(associate_bytes())
+    if end == "cut":
+        peer.association.give_up("why")
+    peer.lose()
+    slots.answers[0].callback(None)
+    assert (made.total, slots.here) == (0, set())
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_slot_that_is_never_answered(clock: Clock) -> None:
+    made, _ = with_slots_elsewhere(clock, addin_timeout=300.0)
+    peer = Peer(made)
+    peer.send(associate_bytes())
+    clock.advance(300)
+    answer = peer.pdus()[0]
+    assert (answer.result, answer.source, answer.reason) == rejections.NO_REASON
+
+
+@pytest.mark.parametrize("closing", ["paused", "draining"])
+def test_a_slot_that_is_granted_when_it_is_too_late(clock: Clock, closing: str) -> None:
+    """What began before must not be accepted during the drain, which would wait for it."""
+    made, slots = with_slots_elsewhere(clock)
+    peer = Peer(made)
+    peer.send(associate_bytes())
+    if closing == "paused":
+        made.paused = True
+    else:
+        made.drain()
+    slots.answers[0].callback(None)
+    answer = peer.pdus()[0]
+    assert (answer.result, answer.source, answer.reason) == rejections.TEMPORARY_CONGESTION
+    peer.lose()
+
+
+def test_a_decision_that_comes_during_the_drain(clock: Clock) -> None:
+    decision: Deferred[Any] = Deferred()
+    made = acceptor(policy=Policy(decision), clock=clock)
+    peer = Peer(made)
+    peer.send(associate_bytes())
+    made.drain()
+    assert peer.association.request is not None
+    decision.callback(AcceptAll().decide(peer.association, peer.association.request))
+    answer = peer.pdus()[0]
+    assert (answer.result, answer.source, answer.reason) == rejections.TEMPORARY_CONGESTION
+    assert made.slots.clients == 0
+    peer.lose()
 
 
 def test_what_ended_how_is_logged(logged: list[LogEvent]) -> None:

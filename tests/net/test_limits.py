@@ -10,9 +10,9 @@ from txdicom.ul.rejections import LOCAL_LIMIT
 def test_a_connection_takes_a_half_open_slot_then_a_clients() -> None:
     slots = Slots(NetConfig(max_half_open=1))
     slots.enter(1)
-    assert (slots.half_open, slots.clients, slots.room()) == (1, 0, False)
+    assert (slots.half_open, slots.clients, slots.room_for(None)) == (1, 0, False)
     assert slots.admit(1, "A") is None
-    assert (slots.half_open, slots.clients, slots.room()) == (0, 1, True)
+    assert (slots.half_open, slots.clients, slots.room_for(None)) == (0, 1, True)
     slots.leave(1)
     assert (slots.half_open, slots.clients) == (0, 0)
 
@@ -31,7 +31,7 @@ def test_a_refused_one_keeps_its_half_open_slot() -> None:
 def test_zero_is_no_limit() -> None:
     slots = Slots(NetConfig(max_clients=0, max_clients_per_ae=0, max_half_open=0))
     for who in range(2_000):
-        assert slots.room()
+        assert slots.room_for(None)
         slots.enter(who)
         assert slots.admit(who, "A") is None
 
@@ -61,3 +61,12 @@ def test_titles_that_were_only_asked_about_are_not_remembered() -> None:
     slots.leave(0)
     assert not slots._per_ae
     assert not slots._clients
+
+
+def test_limits_that_change() -> None:
+    slots = Slots(NetConfig(max_clients=1))
+    assert slots.admit(1, "A") is None
+    slots.config = NetConfig(max_clients=2)
+    assert slots.admit(2, "A") is None
+    slots.config = NetConfig(max_clients=1)
+    assert slots.admit(3, "A") == LOCAL_LIMIT

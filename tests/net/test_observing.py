@@ -42,7 +42,8 @@ from txdicom.interfaces import (
 )
 from txdicom.net.config import NetConfig
 from txdicom.net.invocation import Responses, SingleResponse
-from txdicom.net.observing import ObservedRequestor, Observers
+from txdicom.net.observing import Observers
+from txdicom.net.requestor import Requestor
 from txdicom.net.sending import MemorySource
 from txdicom.pdu.encode import encode
 from txdicom.pdu.types import Abort, AssociateAC, AssociateRQ, ReleaseRP, ReleaseRQ
@@ -58,7 +59,7 @@ class Onlooker(Addin):
 
     name = "onlooker"
 
-    def __init__(self, before: Any = None, error: Exception | None = None) -> None:
+    def __init__(self, before: Any = None, error: BaseException | None = None) -> None:
         self.before, self.error = before, error
         self.events: list[Any] = []
         self.asked: list[Any] = []
@@ -321,6 +322,13 @@ def test_a_vetoed_response_becomes_a_failure() -> None:
     assert answers[-1].command.affected_sop_instance == "1.2.3"
 
 
+def test_an_observer_that_exits_harms_nobody(failures: Any) -> None:
+    peer = associated(EchoAddin(), Onlooker(error=SystemExit("from a library that was written for commands")))
+    peer.send(echo_bytes())
+    assert peer.statuses() == [0]
+    assert [type(one) for one in failures()] == [SystemExit]
+
+
 def test_which_failure_a_veto_makes_of_a_c_store() -> None:
     made = acceptor()
     peer = Peer(made)
@@ -420,8 +428,9 @@ class Requesting:
         from twisted.internet.task import Clock
 
         self.endpoint = Endpoint()
-        requestor = ObservedRequestor(self.endpoint, NetConfig(), Clock(), peer_name="peer")  # type: ignore[arg-type]
-        requestor.observers = Observers((onlooker,), (onlooker,), ObservedDataSets(pixel_data=False))
+        observers = Observers((onlooker,), (onlooker,), ObservedDataSets(pixel_data=False))
+        endpoint: Any = self.endpoint
+        requestor = Requestor(endpoint, NetConfig(), Clock(), peer_name="peer", observers=observers)
         results: list[Any] = []
         requestor.request("ME", "PEER", CONTEXTS).addBoth(results.append)
         self.other = Peer(acceptor(policy=None))

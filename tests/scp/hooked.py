@@ -9,12 +9,13 @@ from twisted.internet.task import Clock
 
 from tests.net.wire import Peer, associate_rq
 from tests.services.serving import ManualWriter
-from txdicom.net.observing import ObservedAcceptor
+from txdicom.net.acceptor import Acceptor
 from txdicom.pdu.encode import encode
 from txdicom.scp.config import ScpConfig
 from txdicom.scp.hooks import Hooks
 from txdicom.scp.policy import AcceptancePolicy
 from txdicom.services.dispatch import Dispatcher
+from txdicom.services.observed import observers_of
 from txdicom.services.spool import Spool
 
 if TYPE_CHECKING:
@@ -28,11 +29,10 @@ class Hooked:
         self.clock = Clock()
         config = ScpConfig(check_called_ae=False, **settings)
         spool = Spool(ManualWriter(), lambda: "")  # type: ignore[arg-type]
-        hooks = Hooks.of(addins)
         dispatcher = Dispatcher(addins, spool, unknown_sop_classes=config.unknown_sop_classes)
-        policy = AcceptancePolicy("SERVER", config, dispatcher, hooks=hooks)
-        self.acceptor = ObservedAcceptor(config, policy, dispatcher, self.clock)
-        self.acceptor.observers = hooks.observers(pixel_data=config.copy_pixel_data_to_observers)
+        policy = AcceptancePolicy("SERVER", config, dispatcher, hooks=Hooks.of(addins))
+        self.acceptor = Acceptor(config, policy, dispatcher, self.clock)
+        self.acceptor.observers = observers_of(addins, pixel_data=config.copy_pixel_data_to_observers)
 
     def peer(self, *contexts: PresentationContextRQ, user: dict[str, Any] | None = None, **fields: Any) -> Peer:
         """A connection over which an A-ASSOCIATE-RQ with these contexts and user information has been sent."""

@@ -68,7 +68,7 @@ def offering(addin: Told, register: Callable[[Any], Any]) -> Told:
     return addin
 
 
-def raising(error: Exception) -> Callable[[Any], Any]:
+def raising(error: BaseException) -> Callable[[Any], Any]:
     def does(_: Any) -> None:
         raise error
 
@@ -253,12 +253,13 @@ async def test_one_that_guards_has_to_load(log: list[str], error: Exception) -> 
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("how", ["raises", "fails later", "is cancelled by itself"])
+@pytest.mark.parametrize("how", ["raises", "fails later", "is cancelled by itself", "exits"])
 async def test_one_that_is_not_required_is_left_out(log: list[str], events: list[str], how: str) -> None:
     loads = {
         "raises": raising(ValueError("a mistake")),
         "fails later": lambda server: fail(ValueError("a mistake")),
         "is cancelled by itself": lambda server: fail(CancelledError("a mistake")),
+        "exits": raising(SystemExit("a mistake")),
     }
     entity = made(Told("one", log), Told("bad", log, loads[how]), Told("two", log), required={"one", "two"})
     await entity.start()
@@ -318,6 +319,9 @@ def waiting(how: str) -> tuple[Callable[[Any], Any], Deferred[None]]:
         except CancelledError:
             if how == "returns":
                 return
+            if how == "succeeds late":
+                await later
+                return
             if how == "goes on":
                 await later
                 raise ValueError("too late") from None
@@ -329,7 +333,7 @@ def waiting(how: str) -> tuple[Callable[[Any], Any], Deferred[None]]:
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("how", ["is cancelled", "returns", "raises another", "goes on"])
+@pytest.mark.parametrize("how", ["is cancelled", "returns", "raises another", "goes on", "succeeds late"])
 async def test_cancelled_in_a_load_it_loads_no_further_one(log: list[str], how: str) -> None:
     load, later = waiting(how)
     entity = made(Told("one", log), Told("slow", log, load), Told("two", log), required=())
@@ -343,6 +347,7 @@ async def test_cancelled_in_a_load_it_loads_no_further_one(log: list[str], how: 
     assert log == ["load one", "load slow", *unloads]
     await entity.stop()
     later.callback(None)
+    assert log[-1] == ("unload slow" if how == "succeeds late" else "unload one")
 
 
 @pytest_twisted.ensureDeferred

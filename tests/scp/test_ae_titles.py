@@ -18,7 +18,7 @@ from txdicom.errors import Conflict, NotFound
 from txdicom.interfaces import AEEntry, IAETitle
 from txdicom.pdu.types import AssociateAC, AssociateRJ
 from txdicom.scp import callers
-from txdicom.scp.ae_titles import AETitles
+from txdicom.scp.ae_titles import AETitles, character_set_of
 from txdicom.scp.config import ScpConfig
 from txdicom.scp.policy import AcceptancePolicy
 from txdicom.services.dispatch import Dispatcher
@@ -281,3 +281,44 @@ def test_a_peer_that_goes_meanwhile() -> None:
 async def test_maybe_deferred_takes_every_kind() -> None:
     table = AETitles(Clock(), ["A"])
     assert await maybeDeferred(table.get, "A") == AEEntry(ae_title="A")
+
+
+# -- the character set of what a caller asks for -----------------------------------------------------------------------
+
+
+class Titles:
+    """An AE-title service that answers as the test says."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def get(self, ae_title: str) -> Any:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "character_set"),
+    [
+        (AEEntry(ae_title="A", character_set="ISO_IR 144"), "ISO_IR 144"),
+        (AEEntry(ae_title="A"), ""),
+        (succeed(AEEntry(ae_title="A", character_set="ISO_IR 192")), "ISO_IR 192"),
+        (NotFound("A"), ""),
+        (ValueError("a mistake"), ""),
+        (SystemExit("a mistake"), ""),
+    ],
+    ids=repr,
+)
+def test_the_character_set_of_a_caller(answer: Any, character_set: str) -> None:
+    got: list[Any] = []
+    Deferred.fromCoroutine(character_set_of(Titles(answer), caller("A"))).addBoth(got.append)
+    assert got == [character_set]
+
+
+def test_whoever_does_not_wait_for_it_any_more_is_not_answered() -> None:
+    got: list[Any] = []
+    asking = Deferred.fromCoroutine(character_set_of(Titles(Deferred()), caller("A")))
+    asking.addBoth(got.append)
+    asking.cancel()
+    assert got[0].check(CancelledError)

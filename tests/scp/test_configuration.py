@@ -86,8 +86,8 @@ def test_a_licence_that_refuses_by_a_coroutine() -> None:
         run(provide(License(check)))
 
 
-@pytest.mark.parametrize("error", [ValueError("a mistake"), OSError(2, "No such file")])
-def test_a_licence_that_cannot_be_checked_does_not_allow(error: Exception) -> None:
+@pytest.mark.parametrize("error", [ValueError("a mistake"), OSError(2, "No such file"), SystemExit("a mistake")])
+def test_a_licence_that_cannot_be_checked_does_not_allow(error: BaseException) -> None:
     def check() -> None:
         raise error
 

@@ -8,10 +8,11 @@ import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 
 from tests.net.wire import Wire, split
-from txdicom.errors import ConnectionFailed, NotFound
-from txdicom.interfaces import AEEntry, IAETitle, InstanceRef
+from txdicom.errors import ConnectionFailed, NotFound, SettingsError
+from txdicom.interfaces import AEEntry, IAETitle, IDicomSecurity, InstanceRef
 from txdicom.pdu.types import AssociateRQ, AsyncOperationsWindow
 from txdicom.scp import ScpConfig
 from txdicom.scp.destinations import TableDestinations
@@ -25,8 +26,10 @@ JPEG = "1.2.840.10008.1.2.4.50"
 class Caller:
     """The association of a C-MOVE."""
 
-    def __init__(self, peer: Any = None) -> None:
+    def __init__(self, peer: Any = None, *, calling_ae: str = "CALLER", tls: Any = None) -> None:
         self.peer = peer or IPv4Address("TCP", "192.0.2.1", 50_000)
+        self.calling_ae = calling_ae
+        self.tls = tls
 
 
 class Table:
@@ -53,19 +56,21 @@ class Server:
     """As much of an application entity as is asked."""
 
     ae_title = "SERVER"
+    only_secure = False
+    observers = None
 
-    def __init__(self, table: Any, config: ScpConfig) -> None:
-        self.table, self.config = table, config
+    def __init__(self, table: Any, config: ScpConfig, security: Any = None) -> None:
+        self.config = config
+        self._services = {IAETitle: table, IDicomSecurity: security}
 
     def service(self, interface: Any) -> Any:
-        assert interface is IAETitle
-        return self.table
+        return self._services[interface]
 
 
 class Made:
-    def __init__(self, table: Any, config: ScpConfig | None = None, **keywords: Any) -> None:
+    def __init__(self, table: Any, config: ScpConfig | None = None, *, security: Any = None, **keywords: Any) -> None:
         self.reactor = MemoryReactorClock()
-        server: Any = Server(table, config or ScpConfig())
+        server: Any = Server(table, config or ScpConfig(), security)
         self.destinations = TableDestinations(self.reactor, server, **keywords)
 
     def resolve(self, title: str = "DEST", caller: Any = None) -> Any:
@@ -125,11 +130,51 @@ def test_who_is_not_called(values: Any) -> None:
         destination.open(instances((CT, JPEG)))
 
 
-def test_unknown_titles_at_the_callers_address() -> None:
+def test_an_unknown_caller_is_called_at_its_address() -> None:
     made = Made(Table(port_usage="none"), anonymous_port=104)
-    made.resolve("ANY").open(instances((CT, JPEG))).addErrback(lambda _: None)
+    made.resolve("CALLER ", Caller(calling_ae=" CALLER")).open(instances((CT, JPEG))).addErrback(lambda _: None)
     assert made.reactor.tcpClients[-1][:2] == ("192.0.2.1", 104)
-    for title, caller in (("ANY", Caller(UNIXAddress("/nowhere"))), ("more than sixteen", None)):
+    for title, caller in (
+        ("OTHER", Caller()),
+        ("CALLER", Caller(UNIXAddress("/nowhere"))),
+        ("more than sixteen", Caller(calling_ae="more than sixteen")),
+    ):
         assert made.resolve(title, caller).check(NotFound)
     with pytest.raises(ConnectionFailed):
-        made.resolve("DEST").open(instances((CT, JPEG)))
+        made.resolve("DEST", Caller(calling_ae="DEST")).open(instances((CT, JPEG)))
+
+
+class Security:
+    """An `IDicomSecurity` that cannot do it, and keeps for which host it was asked."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.hosts: list[str] = []
+
+    def client_options(self, host: str, verify_host_name: bool | None = None) -> Any:
+        self.hosts.append(host)
+        raise self.error
+
+
+def test_an_unknown_caller_that_came_by_tls_is_never_called_without() -> None:
+    security = Security(SettingsError(["no certificates"]))
+    made = Made(Table(), anonymous_port=104, security=security)
+    opened = made.resolve("CALLER", Caller(tls="of its connection")).open(instances((CT, JPEG)))
+    assert security.hosts == ["192.0.2.1"]
+    assert made.reactor.tcpClients == []
+    assert failure_of(opened).check(ConnectionFailed)
+
+
+def failure_of(deferred: Deferred[Any]) -> Failure:
+    failures: list[Failure] = []
+    deferred.addErrback(failures.append)
+    return failures[0]
+
+
+@pytest.mark.parametrize("error", [ValueError("an add-in's"), SystemExit("an add-in's")])
+def test_security_that_fails_is_a_failed_connection(error: BaseException) -> None:
+    made = Made(Table(port_usage="secure"), security=Security(error))
+    failure = failure_of(made.resolve().open(instances((CT, JPEG))))
+    assert failure.check(ConnectionFailed)
+    assert failure.getErrorMessage() == "cannot connect to DEST@192.0.2.9:2762: an add-in's"
+    assert failure.value.__cause__ is error

@@ -13,12 +13,14 @@ from twisted.internet import task
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
+from twisted.logger import LogLevel, globalLogPublisher
 from zope.interface import Interface, implementer
 
 from tests.net.wire import Peer, data_set, echo_bytes, store_bytes
+from tests.services.querying import CONTEXTS, QueryAddin, find_bytes
 from tests.services.serving import Addin, EchoAddin, StoreAddin
 from txdicom.errors import AddinError, NotConfigured, SettingsError
-from txdicom.interfaces import IDicomAddin, IProcessCEcho, IServer, IWriter, presentation_context
+from txdicom.interfaces import AEEntry, IDicomAddin, IProcessCEcho, IServer, IServiceLog, IWriter, presentation_context
 from txdicom.pdu.types import Abort, AssociateAC, AssociateRJ
 from txdicom.scp import ApplicationEntity, ScpConfig, listen
 from txdicom.uids import VERIFICATION
@@ -358,6 +360,40 @@ async def test_listen(reactor: Reactor) -> None:
     assert peer.statuses() == [0]
     peer.lose()
     await running.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_queries_are_read_in_the_character_set_of_the_table(reactor: Reactor) -> None:
+    names: list[str] = []
+
+    def answer(request: Any) -> list[Any]:
+        names.append(str(request.identifier.PatientName))
+        return []
+
+    known = AEEntry(ae_title="CALLER", character_set="ISO_IR 144")
+    addins = [QueryAddin(answer)]
+    server = await listen(reactor, "tcp:11112", ae_title="SERVER", addins=addins, known_callers=[known])  # type: ignore[arg-type]
+    for title in ("CALLER", "OTHER"):
+        peer = Peer(server.acceptor)
+        peer.associate(*CONTEXTS, calling=title, called="SERVER")
+        peer.send(find_bytes(identifier=b"\x10\0\x10\0PN\4\0" + "Жора".encode("iso8859_5")))
+        assert peer.statuses() == [0]
+        peer.lose()
+    await server.stop()
+    assert names == ["Жора", "Жора".encode("iso8859_5").decode("latin_1")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_script_has_a_service_log(reactor: Reactor) -> None:
+    server = await listen(reactor, "tcp:11112", ae_title="SERVER", addins=[EchoAddin()])  # type: ignore[arg-type]
+    seen: list[Any] = []
+    globalLogPublisher.addObserver(seen.append)
+    try:
+        server.service(IServiceLog).event({"log_format": "hello", "log_namespace": "a", "log_level": LogLevel.info})
+    finally:
+        globalLogPublisher.removeObserver(seen.append)
+        await server.stop()
+    assert [event["log_format"] for event in seen] == ["hello"]
 
 
 @pytest_twisted.ensureDeferred

@@ -222,16 +222,16 @@ def test_an_answer_may_come_later(coroutine: bool) -> None:
 RUBBISH = [None, 5, "text", [None], [(CT,)], [(CT, "1.2")], [("no uid", ())], [(CT, (5,))], [(CT, ("../x",))]]
 
 
-@pytest.mark.parametrize("answer", [ValueError("mine"), *RUBBISH], ids=repr)
+@pytest.mark.parametrize("answer", [ValueError("mine"), SystemExit(1), *RUBBISH], ids=repr)
 def test_a_provider_that_fails_harms_its_association_alone(answer: Any, logged: list[Any]) -> None:
     made = Hooked(
         EchoAddin(), Provider(lambda association: answer if association.calling_ae == "BAD" else [], "faulty")
     )
-    if isinstance(answer, Exception):
+    if isinstance(answer, BaseException):
         made = Hooked(EchoAddin(), Provider(answer, "faulty"))
     assert triple(made.answer(calling="BAD")) == FAILED
     assert "add-in faulty: presentation_contexts failed; association" in texts(logged)
-    if not isinstance(answer, Exception):
+    if not isinstance(answer, BaseException):
         assert isinstance(made.answer(), AssociateAC)
 
 
@@ -327,7 +327,9 @@ def test_the_first_answer_about_roles_wins() -> None:
     assert (silent.asked, first.asked, second.asked) == ([(CT,)], [(CT,)], [])
 
 
-@pytest.mark.parametrize("answer", [ValueError("mine"), 3, "all", lambda _: slowly(1, Deferred())], ids=repr)
+@pytest.mark.parametrize(
+    "answer", [ValueError("mine"), SystemExit(1), 3, "all", lambda _: slowly(1, Deferred())], ids=repr
+)
 def test_a_selector_that_fails(answer: Any, logged: list[Any]) -> None:
     made = Hooked(StoreAddin(), Selector(answer, "faulty"))
     assert triple(roles(made, RoleSelection(CT, True, True))) == FAILED
@@ -382,7 +384,9 @@ def test_only_accepted_classes_are_asked_about() -> None:
     assert (ac.user.extended, extender.asked) == ((), [])
 
 
-@pytest.mark.parametrize("answer", [ValueError("mine"), "text", 1, b"x" * 70_000], ids=lambda one: repr(one)[:20])
+@pytest.mark.parametrize(
+    "answer", [ValueError("mine"), SystemExit(1), "text", 1, b"x" * 70_000], ids=lambda one: repr(one)[:20]
+)
 def test_an_extender_that_fails(answer: Any, logged: list[Any]) -> None:
     made = Hooked(StoreAddin(), Extender(answer, "faulty"))
     assert triple(extended(made, ExtendedNegotiation(CT, b"\1"))) == FAILED
@@ -503,6 +507,7 @@ async def fails_later(identity: Any) -> Any:
     "answer",
     [
         ValueError(f"bad {PASSCODE!r}"),
+        SystemExit(f"bad {PASSCODE!r}"),
         fails_later,
         True,
         "yes",

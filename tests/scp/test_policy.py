@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from twisted.logger import globalLogPublisher
 
 from tests.net.wire import CONTEXTS, CT, CT_ID, MPPS, Peer, acceptor, associate_rq
 from tests.services.serving import EchoAddin, ManualWriter, StoreAddin
@@ -169,3 +170,36 @@ def test_one_that_can_only_be_the_scp_is_not_accepted() -> None:
     rq = associate_rq(PresentationContextRQ(CT_ID, CT, (EXPLICIT_VR_LITTLE_ENDIAN,)))
     ac = answered(replace(rq, user=replace(rq.user, roles=(RoleSelection(CT, False, True),))))
     assert [context.result for context in ac.contexts] == [1]
+
+
+# what an AE-title service of an add-in may do
+
+
+def raising(error: BaseException, *, later: bool) -> Any:
+    async def wait(_: Any) -> bool:
+        raise error
+
+    def now(_: Any) -> bool:
+        raise error
+
+    return wait if later else now
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("error", [ZeroDivisionError(), SystemExit(1)], ids=["an error", "exit"])
+def test_a_validation_that_fails_harms_its_own_association(
+    error: BaseException, later: bool, logged_failures: list[Any]
+) -> None:
+    dispatcher = Dispatcher([EchoAddin()], Spool(ManualWriter(), lambda: ""))  # type: ignore[arg-type]
+    events: list[Any] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        policy = AcceptancePolicy("SERVER", ScpConfig(), dispatcher, raising(error, later=later))
+        peer = Peer(acceptor(policy=policy))
+        peer.send(encode(associate_rq()))
+        assert triple(peer.pdus()[0]) == (2, 1, 1)
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    [told] = [event for event in events if "the AE-title service failed" in str(event["log_format"])]
+    assert (told["association"], told["calling_ae"]) == (peer.association.number, "CLIENT")
+    logged_failures.clear()

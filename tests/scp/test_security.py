@@ -67,3 +67,9 @@ def test_a_port_asks_with_each_connection(ca: Authority) -> None:
     assert first.get_context() is not second.get_context()
     asked.append(None)  # an AttributeError
     assert isinstance(options.serverConnectionForTLS(None), SSL.Connection)  # type: ignore[arg-type]
+
+    def fail() -> None:
+        raise SystemExit("a library that was written for commands")
+
+    connection = SecureOptions(fail).serverConnectionForTLS(None)  # type: ignore[arg-type]
+    assert isinstance(connection, SSL.Connection)

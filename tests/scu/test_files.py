@@ -45,8 +45,17 @@ def test_what_the_data_set_lacks_its_meta_information_has(tmp_path: Path) -> Non
 
 def test_a_data_set_that_cannot_be_walked_is_the_receivers_to_judge(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    path.write_bytes(file_meta(MR, "9.9", EXPLICIT) + b"\x08\x00\x05\x00CS\xff\x7f")
+    path.write_bytes(file_meta(MR, "9.9", EXPLICIT) + b"\x08\x00\x05\x00SQ\0\0\xff\xff\xff\xff" + b"no item.")
     assert only(str(path)).sop_instance == "9.9"
+
+
+def test_a_data_set_that_is_not_all_there_is_not_sent(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    whole = file_meta(CT, "1.2.3", EXPLICIT) + data_set(CT, "1.2.3") + b"\xe0\x7f\x10\x00OW\0\0" + bytes([0, 0, 1, 0])
+    path.write_bytes(whole + bytes(65_536))
+    assert only(str(path)).sop_instance == "1.2.3"
+    path.write_bytes(whole + bytes(3000))
+    assert reason(path) == "the data set ends amid element (7FE0,0010): 3,000 of 65,536 bytes are there"
 
 
 def test_a_long_head_is_read_on(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from txdicom.dimse.status import Status
 from txdicom.errors import AssociationAborted, AssociationRejected, ConnectionFailed, LocalProtocolError
 from txdicom.part10 import file_meta
 from txdicom.scu import Peer, Progress, StoreResult, StoreScu, connect, select
+from txdicom.scu import store as module
+from txdicom.scu.store import Job
 from txdicom.services.encoding import read_dataset
 from txdicom.ul import rejections
 
@@ -499,6 +501,54 @@ async def test_a_new_association_that_cannot_be_had(tmp_path: Path) -> None:
         assert "rejected the association" in left[0]
         assert len(provider.requests) == 2
     assert not open_files()
+
+
+async def test_who_is_lost_again_and_again_is_not_called_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_DELAY", 0.02)
+    monkeypatch.setattr(module, "_LONGEST_DELAY", 0.05)
+    paused: list[float] = []
+    pause = Job._pause
+
+    def noted(job: Job, seconds: float) -> Any:
+        paused.append(seconds)
+        return pause(job, seconds)
+
+    monkeypatch.setattr(Job, "_pause", noted)
+    write_many(tmp_path, 10)
+    begin = reactor.seconds()  # type: ignore[attr-defined]
+    async with providing(losing(lambda _: True, after=1)) as provider, StoreScu(reactor, provider.peer) as scu:
+        assert len([one async for one in scu.store(tmp_path)]) == 10
+        assert len(provider.requests) == 5
+    assert paused == [0.02, 0.04, 0.05, 0.05]
+    assert reactor.seconds() - begin > sum(paused)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled", "done by another"])
+async def test_a_pause_ends_when_there_is_nothing_left_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(module, "_DELAY", 60.0)
+    write_many(tmp_path, 30)
+    which = {"done by another": lambda number: number == 1}.get(how, lambda _: True)
+    count = 2 if how == "done by another" else 1
+    async with providing(losing(which, after=1)) as provider:
+        async with StoreScu(reactor, provider.peer, associations=count) as scu:
+            results = scu.store(tmp_path)
+            if how == "done by another":
+                assert len([one async for one in results]) == 30
+                return
+            assert [(await anext(results)).stored for _ in range(2)] == [True, False]
+            if how == "closed":
+                await results.aclose()
+                return
+            waiting = Deferred.fromCoroutine(anext(results))  # type: ignore[arg-type]
+            await task.deferLater(reactor, 0.05)
+            waiting.cancel()
+            with pytest.raises(CancelledError):
+                await waiting
+        assert len(provider.requests) == count
 
 
 async def test_files_that_no_association_is_left_for(tmp_path: Path) -> None:

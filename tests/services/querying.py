@@ -87,12 +87,19 @@ class _Policy(AcceptAll):
 class Querying(Serving):
     """A server of such an add-in, of C-ECHO and of C-STORE."""
 
-    def __init__(self, handler: Callable[[Any], Any], *, destinations: Any = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        handler: Callable[[Any], Any],
+        *,
+        destinations: Any = None,
+        character_set_of: Any = None,
+        **settings: Any,
+    ) -> None:
         self.addin = QueryAddin(handler)
         addins = self.addin, EchoAddin(), StoreAddin()
         super().__init__(*addins, **settings)
         config = ScpConfig(check_called_ae=False, **settings)
-        dispatcher = Dispatcher(addins, self.spool, destinations=destinations)
+        dispatcher = Dispatcher(addins, self.spool, destinations=destinations, character_set_of=character_set_of)
         self.acceptor = Acceptor(config, _Policy(dispatcher), dispatcher, self.clock)
 
     def peer(self, *contexts: Any, **fields: Any) -> Peer:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydicom import Dataset
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.logger import globalLogPublisher
 
 from tests.net.wire import Peer, message_bytes, pdata
 from tests.services.querying import ECHO_ID, FIND_ID, Querying, cancel_bytes, find_bytes, read, study
@@ -19,35 +18,18 @@ from txdicom.interfaces import Match
 from txdicom.net.sending import CROWD
 from txdicom.pdu.encode import encode
 from txdicom.pdu.types import ReleaseRP, ReleaseRQ
+from txdicom.services import in_memory
 from txdicom.services import querying as module
 from txdicom.uids import STUDY_ROOT_FIND
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
     from twisted.logger import LogEvent
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 PENDING, CANCEL, UNABLE = 0xFF00, 0xFE00, 0xC000
-
-
-@pytest.fixture
-def logged() -> Generator[list[LogEvent]]:
-    """The failures that were logged."""
-    events: list[LogEvent] = []
-
-    def observe(event: LogEvent) -> None:
-        if event["log_namespace"].startswith("txdicom.services") and "log_failure" in event:
-            events.append(event)
-
-    globalLogPublisher.addObserver(observe)
-    yield events
-    globalLogPublisher.removeObserver(observe)
-
-
-@pytest.fixture(autouse=True)
-def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine may be slow: a turn ends by its time only where a test is about that."""
-    monkeypatch.setattr(module, "_TURN", 60.0)
 
 
 def asked(handler: Any, **settings: Any) -> tuple[Querying, Peer]:
@@ -229,8 +211,58 @@ def test_an_identifier_that_cannot_be_read(logged: list[LogEvent]) -> None:
     gone(serving, peer)
 
 
+SAID = "ISO_IR 192"
+
+
+def value(data: bytes) -> bytes:
+    data += b" " * (len(data) % 2)
+    return len(data).to_bytes(2, "little") + data
+
+
+def element(number: int, vr: bytes, data: bytes) -> bytes:
+    """One of group 0008 in Explicit VR Little Endian."""
+    return b"\x08\0" + number.to_bytes(2, "little") + vr + value(data)
+
+
+@pytest.mark.parametrize(
+    ("told", "said", "encoding", "name"),
+    [
+        ("ISO_IR 144", "", "iso8859_5", "Щукин^Жора"),
+        ("\\ISO 2022 IR 87", "", "iso2022_jp", "Yamada^Tarou=山田^太郎"),
+        ("ISO_IR 144", SAID, "utf_8", "Щукин^Жора"),
+        ("", "", "latin_1", "Müller"),
+    ],
+)
+@pytest.mark.parametrize("later", [False, True])
+def test_an_identifier_that_says_no_character_set(told: str, said: str, encoding: str, name: str, later: bool) -> None:
+    asked_of: list[str] = []
+    waiting: Deferred[str] = Deferred()
+
+    def character_set_of(association: Any) -> Any:
+        asked_of.append(association.calling_ae)
+        return waiting if later else told
+
+    read_names: list[str] = []
+
+    def handler(request: Any) -> list[Dataset]:
+        read_names.append(str(request.identifier.PatientName))
+        return []
+
+    data = element(0x0005, b"CS", SAID.encode()) if said else b""
+    data += element(0x0052, b"CS", b"STUDY ") + b"\x10\0\x10\0PN" + value(name.encode(encoding))
+    serving, peer = asked(handler, character_set_of=character_set_of)
+    peer.send(find_bytes(identifier=data))
+    if later:
+        assert peer.statuses() == []
+        waiting.callback(told)
+    assert peer.statuses() == [0]
+    assert read_names == [name]
+    assert asked_of == [peer.association.calling_ae]
+    gone(serving, peer)
+
+
 def test_an_identifier_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_DATA_SET", 1000)
+    monkeypatch.setattr(in_memory, "MAX_DATA_SET", 1000)
     serving, peer = asked(as_list)
     peer.send(pdata(FIND_ID, 3, _command()) + pdata(FIND_ID, 0, bytes(600)) * 10 + pdata(FIND_ID, 2, b""))
     assert peer.statuses() == [0xA700]
@@ -274,6 +306,19 @@ class Endless:
                         raise
         finally:
             self.ended.append(request.cancelled)
+
+
+def unwaiting(ended: list[str]) -> Callable[[Any], Iterator[Dataset]]:
+    """An endless answer that never waits, and puts down how it ended."""
+
+    def handler(request: Any) -> Iterator[Dataset]:
+        try:
+            while True:
+                yield study()
+        finally:
+            ended.append(request.cancelled)
+
+    return handler
 
 
 def test_a_cancel(logged: list[LogEvent]) -> None:
@@ -325,16 +370,8 @@ def test_a_cancel_of_one_that_waits_its_turn() -> None:
 
 def test_a_cancel_amid_a_plain_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TURN", 0.0)
-    ended = []
-
-    def handler(request: Any) -> Iterator[Dataset]:
-        try:
-            while True:
-                yield study()
-        finally:
-            ended.append(request.cancelled)
-
-    serving, peer = asked(handler)
+    ended: list[str] = []
+    serving, peer = asked(unwaiting(ended))
     peer.send(find_bytes())
     serving.clock.advance(0.01)
     peer.send(cancel_bytes())
@@ -368,16 +405,8 @@ def test_the_end_of_the_association(how: str, logged: list[LogEvent]) -> None:
 
 def test_a_plain_generator_ends_with_the_association(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TURN", 0.0)
-    ended = []
-
-    def handler(request: Any) -> Iterator[Dataset]:
-        try:
-            while True:
-                yield study()
-        finally:
-            ended.append(request.cancelled)
-
-    serving, peer = asked(handler)
+    ended: list[str] = []
+    serving, peer = asked(unwaiting(ended))
     peer.send(find_bytes())
     peer.lose()
     assert len(ended) == 1
@@ -550,16 +579,8 @@ def test_no_match_is_asked_for_while_the_peer_does_not_read(asynchronous: bool) 
 
 @pytest.mark.parametrize("how", ["cancel", "lost"])
 def test_the_end_while_the_peer_does_not_read(how: str, logged: list[LogEvent]) -> None:
-    ended = []
-
-    def handler(request: Any) -> Iterator[Dataset]:
-        try:
-            while True:
-                yield study()
-        finally:
-            ended.append(request.cancelled)
-
-    serving, peer = asked(handler)
+    ended: list[str] = []
+    serving, peer = asked(unwaiting(ended))
     outbox = peer.association.protocol._outbox
     assert outbox is not None
     outbox.pauseProducing()

@@ -14,7 +14,7 @@ from tests.net.wire import MPPS, MPPS_ID, Peer, acceptor, message_bytes, pdata
 from tests.services.serving import NormalizedAddin, Serving
 from txdicom.dimse import messages, requests
 from txdicom.errors import LocalProtocolError
-from txdicom.services import normalized as module
+from txdicom.services import in_memory as module
 from txdicom.services.encoding import deflate, inflate, read_dataset, write_dataset
 from txdicom.services.normalized import normalized
 from txdicom.uids import (

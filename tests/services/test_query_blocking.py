@@ -222,6 +222,28 @@ def test_what_is_opened_too_late_is_closed(made: Callable[[Any], Made]) -> None:
     serving.reactor.until(lambda: opened.closed)
 
 
+@pytest.mark.parametrize("wrong", [5, b"ab", "text"])
+def test_what_is_opened_too_late_may_be_anything(made: Callable[[Any], Made], wrong: Any, logged: list[Any]) -> None:
+    gate = Gate()
+
+    def open_wrong() -> Any:
+        gate()
+        return wrong
+
+    one = InstanceRef(CT, "1.2.3.1", EXPLICIT_VR_LITTLE_ENDIAN, open_wrong)
+    serving = made(lambda request: Retrieval([one]))
+    serving.peer.send(get_bytes())
+    serving.reactor.until(lambda: gate.inside)
+    serving.peer.send(cancel_bytes(1, 5))
+    serving.until(1)
+    gate.open()
+    (threads,) = serving.calls.pool.addins.values()
+    serving.reactor.until(lambda: not threads.running)
+    assert logged == []
+    serving.peer.send(get_bytes(2))  # the pool goes on
+    serving.until(2)
+
+
 def test_a_plain_generator_that_holds_the_reactor_is_told_of() -> None:
     told: list[str] = []
 

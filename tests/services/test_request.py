@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail, inlineCallbacks, succeed
-from twisted.logger import globalLogPublisher
 
 from tests.net.wire import CT_ID, ECHO_ID, MPPS, MPPS_ID, Peer, echo_bytes, message_bytes, store_bytes
 from tests.services.serving import EchoAddin, NormalizedAddin, Serving, StoreAddin
@@ -19,25 +18,9 @@ from txdicom.pdu.encode import encode
 from txdicom.pdu.types import ReleaseRP, ReleaseRQ
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from twisted.logger import LogEvent
 
 UNABLE = 0x0110
-
-
-@pytest.fixture
-def logged() -> Generator[list[LogEvent]]:
-    """The failures of add-ins that were logged."""
-    events: list[LogEvent] = []
-
-    def observe(event: LogEvent) -> None:
-        if event["log_namespace"] == "txdicom.services.request" and "log_failure" in event:
-            events.append(event)
-
-    globalLogPublisher.addObserver(observe)
-    yield events
-    globalLogPublisher.removeObserver(observe)
 
 
 def asked(handler: Any, **settings: Any) -> tuple[Serving, Peer]:

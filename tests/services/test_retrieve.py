@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.logger import globalLogPublisher
 
 from tests.net.wire import CT, Peer, data_set, message_bytes
 from tests.services.querying import (
@@ -38,35 +37,17 @@ from txdicom.services.suboperations import Tally
 from txdicom.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from twisted.logger import LogEvent
 
     from tests.net.wire import Message
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 MR = "1.2.840.10008.5.1.4.1.1.4"
 JPEG = "1.2.840.10008.1.2.4.50"
 PENDING, CANCEL = 0xFF00, 0xFE00
-
-
-@pytest.fixture
-def logged() -> Generator[list[LogEvent]]:
-    """The failures that were logged."""
-    events: list[LogEvent] = []
-
-    def observe(event: LogEvent) -> None:
-        if event["log_namespace"].startswith("txdicom.services") and "log_failure" in event:
-            events.append(event)
-
-    globalLogPublisher.addObserver(observe)
-    yield events
-    globalLogPublisher.removeObserver(observe)
-
-
-@pytest.fixture(autouse=True)
-def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine may be slow: a turn ends by its time only where a test is about that."""
-    monkeypatch.setattr(module, "_TURN", 60.0)
 
 
 def instance(number: int, sop_class: str = CT, syntax: str = EXPLICIT_VR_LITTLE_ENDIAN, **fields: Any) -> InstanceRef:

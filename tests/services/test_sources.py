@@ -110,6 +110,37 @@ def test_a_stream_that_cannot_seek() -> None:
         source_of(file, EXPLICIT_VR_LITTLE_ENDIAN)
 
 
+class Wrong:
+    """No source, but it wants closing."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.error is not None:
+            raise self.error
+
+
+def test_a_source_of_an_add_ins_own_that_cannot_be_closed() -> None:
+    class Own(Wrong):
+        size = len(DATA)
+        read_into = MemorySource(DATA).read_into
+
+    own = Own(SystemExit(1))
+    assert content(source_of(own, EXPLICIT_VR_LITTLE_ENDIAN)) == DATA
+    assert own.closed == 1
+
+
+@pytest.mark.parametrize("error", [None, ValueError("of its own"), SystemExit(1)])
+def test_what_is_no_source_is_closed(error: BaseException | None) -> None:
+    wrong = Wrong(error)
+    with pytest.raises(TypeError, match="not Wrong"):
+        source_of(wrong, EXPLICIT_VR_LITTLE_ENDIAN)
+    assert wrong.closed == 1
+
+
 def test_an_instance_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a.dcm"
     path.write_bytes(file_meta(CT, "1.2.3", EXPLICIT_VR_LITTLE_ENDIAN) + DATA)

@@ -280,6 +280,27 @@ def test_there_is_nothing_to_detach_in_memory(made: Made) -> None:
         made.filled(10).detach()
 
 
+@pytest.mark.parametrize("size", [10, 2 * BLOCK])
+def test_what_was_let_go_of_cannot_be_read(made: Made, tmp_path: Path, size: int) -> None:
+    received = made.filled(size)
+    before = received.chunks()
+    received.release()
+    made.writer.work_all()
+    saved = tmp_path / "saved.dcm"
+    for reading in (lambda: list(before), lambda: list(received.chunks()), lambda: received.save(str(saved))):
+        with pytest.raises(ValueError, match="kept until its C-STORE has been answered"):
+            reading()
+    assert not saved.exists()
+
+
+def test_a_detached_file_cannot_be_read_through_it(made: Made) -> None:
+    received = made.filled(2 * BLOCK)
+    fd, _ = received.detach()
+    os.close(fd)
+    with pytest.raises(ValueError, match="taken over"):
+        list(received.chunks())
+
+
 @pytest.mark.parametrize("pixels", [10, 2 * BLOCK])
 def test_saved_files_can_be_read(made: Made, tmp_path: Path, pixels: int) -> None:
     received = made.received()

@@ -32,6 +32,11 @@ class IDicomAddin(Interface):
         """
 
 
+def name_of(addin: object) -> str:
+    """What messages call an add-in, or another object in its place."""
+    return str(getattr(addin, "name", type(addin).__name__))
+
+
 class IServer(Interface):
     """The server as an add-in sees it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from zope.interface import Interface
@@ -16,9 +16,24 @@ EVENTS: Final[Mapping[str, str]] = {
     "ClientAssociated": "its association was accepted; with the values of its `ConnectedClient`",
     "ClientAction": "it has asked for something; with the values of its `ConnectedClient`, once a second at most",
     "ClientDisconnected": "it is gone; with the values of its `ConnectedClient`, and `outcome`, a sentence",
-    "AeTitlesChanged": "an administrator has changed an AE title; with `ae_titles`, a list of those concerned",
+    "AeTitlesChanged": "AE titles have changed; with `ae_titles`, a list of those concerned",
+    "SettingsChanged": "settings have changed; with the values of an `Applied`: names only",
     "ServiceShuttingDown": "the server stops, beginning now; with nothing",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerStatus:
+    """How one of the processes is that do a server's work. `index` counts from 1 and stays when it is started again."""
+
+    index: int
+    #: its process id; None while there is none
+    process: int | None
+    #: starting, running, paused, stopping, or silent: it does not answer
+    state: str
+    connections: int
+    #: how often it was started again since the server's start
+    restarts: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +52,8 @@ class ServerStatus:
     connections: int
     associations: int
     total: int
+    #: the processes that do its work; none where it does all itself
+    workers: list[WorkerStatus] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +98,18 @@ class AddinOptions:
 
     values: dict[str, Any]
     json_schema: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """What became of a change of settings; the names are like server.max_clients and addins.<name>.<key>."""
+
+    #: what is in force now
+    changed: tuple[str, ...] = ()
+    #: what is written, and is in force after a restart
+    restart: tuple[str, ...] = ()
+    #: what is written, and is not in force because the command line sets it for this run
+    overridden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +170,19 @@ class IServerControl(Interface):
 
     def settings():  # type: ignore[no-untyped-def]  # an interface's method
         """The settings in force: a mapping of the values by name, by table."""
+
+    def set_settings(values):  # type: ignore[no-untyped-def]  # an interface's method
+        """Changes settings, a mapping like that of `settings`, in server.toml and, as far as possible, at once.
+
+        Returns an `Applied`. BadArgument has every mistake; then nothing is changed.
+        """
+
+    def set_addin_options(name, values):  # type: ignore[no-untyped-def]  # an interface's method
+        """Changes these settings of an add-in, by key, in their file and at once; None takes one out of the file.
+
+        Returns an `Applied`. BadArgument has every mistake, and what the add-in says that cannot take them; then
+        nothing is changed. NotFound where there is no such add-in, or it has no settings.
+        """
 
     def pause():  # type: ignore[no-untyped-def]  # an interface's method
         """Has new associations rejected (2,3,1) from now on; those there are go on."""

@@ -42,7 +42,8 @@ class IQueryRequest(IRequest):
 class IReceivedInstance(Interface):
     """A data set that was received by C-STORE: in memory if it is small, in the staging folder if it is large.
 
-    It is let go of when the handler has answered, unless the handler took the file (`detach`) or kept the buffers.
+    It is let go of when the handler has answered, unless the handler took the file (`detach`) or kept the buffers:
+    then `chunks` and `save` raise ValueError.
     """
 
     sop_class = Attribute("str: Affected SOP Class UID of the command set")

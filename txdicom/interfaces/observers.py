@@ -3,6 +3,10 @@
 The methods are plain ones, called in the reactor on the way of each message: they must be quick, and a coroutine is not
 run. One that raises is logged once for each kind of exception, and never affects the association. Where no add-in
 provides these interfaces nothing is spent on them.
+
+They see the associations that peers open and those that the server opens itself: for the sub-operations of a C-MOVE,
+and for `IDicomRequest`. `event.association.requestor` tells them apart. In a script without a server, objects that
+provide these interfaces are given to `txdicom.scu.connect(observers=[…])`.
 """
 
 from __future__ import annotations

@@ -15,8 +15,14 @@ class IAddinOptions(Interface):
     )
 
     def apply(settings):  # type: ignore[no-untyped-def]  # an interface's method
-        """Takes the checked settings, an object of `settings_model`: before `register` and `load`, and on a change.
+        """Takes the checked settings, an object of `settings_model`: before `register` and `load`, and on each change.
 
-        It may be a plain method, a coroutine, or return a Deferred. Where it raises, the add-in is treated as one whose
-        `load` has failed.
+        A change comes while the server runs, from an administrator or because the files are read again. What is being
+        answered goes on meanwhile; with workers every one of them has an add-in of its own, which gets it.
+
+        It may be a plain method, a coroutine, or return a Deferred. Where it raises at the start, the add-in is treated
+        as one whose `load` has failed. Where it raises on a change, or has not finished within `addin_timeout`, who
+        asked for the change is told (the text of a `txdicom.errors.DicomError`, of another only its type; the log has
+        all), nothing of the change holds, and it is called again with the settings of before: it must be able to take
+        them after a failure in between.
         """

@@ -22,7 +22,8 @@ class IDicomSecurity(Interface):
 
         `verify_host_name` (bool) is what the AE table says of this peer, None where it says nothing: then the setting
         holds. Returns a provider of `twisted.internet.interfaces.IOpenSSLClientConnectionCreator`, which is to check
-        the peer's certificate. `SettingsError` with a sentence for what is missing; the connection is not opened then.
+        the peer's certificate. `SettingsError` with a sentence for what is missing; the connection is not opened then,
+        and whoever asked for it gets a `ConnectionFailed` with that sentence.
         """
 
     def reload():  # type: ignore[no-untyped-def]  # an interface's method

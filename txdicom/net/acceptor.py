@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txdicom.errors import RemoteProtocolError
+from txdicom.net.addresses import address_text
 from txdicom.net.association import Association
 from txdicom.net.limits import Slots
 from txdicom.pdu.types import AssociateAC, AssociateRJ, AssociateRQ
@@ -20,10 +21,14 @@ from txdicom.ul.rejections import Rejection
 from txdicom.ul.states import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 
     from txdicom.dimse.command import Command
     from txdicom.net.config import NetConfig
+    from txdicom.net.limits import Limits
+    from txdicom.net.observing import Observers
     from txdicom.net.protocol import DicomProtocol
     from txdicom.net.roles import Performance, Performer
     from txdicom.ul.negotiation import AcceptedContext
@@ -32,6 +37,13 @@ _log = Logger()
 
 #: seconds for the last bytes to a peer at a stop
 _CUT: Final = 1.0
+
+_OPENED: Final = (
+    "association {association}: {calling_ae} at {peer} to {called_ae},"
+    " {accepted} of {proposed} presentation contexts accepted"
+)
+#: the types of user identity whose primary field is a name, not a secret (PS3.7 Table D.3-14)
+_BY_NAME: Final = (1, 2)
 
 #: what becomes of an A-ASSOCIATE-RQ
 Decision: TypeAlias = tuple[AssociateAC, Agreement] | Rejection
@@ -76,7 +88,10 @@ class _Watched:
 
 
 class Acceptor(Factory):
-    """All associations that peers open with one application entity, on any number of listening ports."""
+    """All associations that peers open with one application entity, on any number of listening ports.
+
+    Where another process accepts the connections, `slots` ask there, and `number` is what it calls the one that comes.
+    """
 
     noisy = False
 
@@ -85,14 +100,15 @@ class Acceptor(Factory):
         self.policy = policy
         self.performer = performer
         self.listener: Listener | None = None
-        self.slots = Slots(config)
+        self.observers: Observers | None = None
+        self.slots: Limits = Slots(config)
+        self.number: int | None = None
         self.associations: dict[int, Association] = {}
         self.paused = False
         self.total = 0
         self._clock = clock
         self._draining = False
         self._closed = False
-        self._turned_away = 0
         self._drained: list[Deferred[None]] = []
         self._drain_deadline: IDelayedCall | None = None
 
@@ -105,20 +121,17 @@ class Acceptor(Factory):
         """
         if self._closed:
             return None
-        if not self.slots.room():
-            self._turned_away += 1
-            if self._turned_away == 1:  # a flood must not fill the log too
-                _log.warn(
-                    "connection from {peer} closed: {count} connections without an association already (max_half_open);"
-                    " so are the next ones, until there is room",
-                    peer=_text(addr),
-                    count=self.slots.half_open,
-                )
+        if not self.slots.room_for(addr):
             return None
-        if self._turned_away:
-            _log.warn("{count} connections were closed for max_half_open; there is room again", count=self._turned_away)
-            self._turned_away = 0
-        association = Association(self, self.config, self._clock, requestor=False, performer=self.performer, peer=addr)
+        association = Association(
+            self,
+            self.config,
+            self._clock,
+            requestor=False,
+            performer=self.performer,
+            peer=addr,
+            number=self.number,
+        )
         association.protocol.factory = self
         return association.protocol
 
@@ -128,12 +141,14 @@ class Acceptor(Factory):
         """It counts from now on; where TLS cannot even begin, its end would never be told."""
         self.slots.enter(association.number)
         self.associations[association.number] = association
+        if self.observers is not None:
+            self.observers.watch(association)
         if self.listener is not None:
             self.listener.connected(association)
 
     def associate_indication(self, association: Association, rq: AssociateRQ) -> None:
         """Decides, or has the policy decide."""
-        if self.paused or self._draining:
+        if self._closed_to_newcomers:
             self._answer(association, rejections.TEMPORARY_CONGESTION)
             return
         try:
@@ -144,12 +159,7 @@ class Acceptor(Factory):
             self._failed(Failure(), association)
             return
         if isinstance(decision, Deferred):
-            association.protocol.deadlines.set(
-                "decide", self.config.addin_timeout, lambda: self._too_late(association, decision)
-            )
-            decision.addCallbacks(
-                self._answer_later, self._failed, callbackArgs=(association,), errbackArgs=(association,)
-            )
+            self._await(association, decision, self._answer)
         else:
             self._answer(association, decision)
 
@@ -162,18 +172,7 @@ class Acceptor(Factory):
         self.associations.pop(association.number, None)
         if self.listener is not None:
             self.listener.ended(association)
-        if association.request is None:
-            _log.info("connection {number} from {peer} ended without an association: {outcome}", **_facts(association))
-        else:
-            _log.info(
-                "association {number} with {calling} at {peer} ended: {outcome}; {messages} messages,"
-                " {received} bytes in, {sent} out",
-                audit="association-ended" if association.agreement is not None else "association-rejected",
-                messages=association.messages_received,
-                received=association.protocol.bytes_received,
-                sent=association.protocol.bytes_sent,
-                **_facts(association),
-            )
+        self._log_end(association)
         if not self.associations:
             drained, self._drained = self._drained, []
             if self._drain_deadline is not None and self._drain_deadline.active():
@@ -181,26 +180,76 @@ class Acceptor(Factory):
             for done in drained:
                 done.callback(None)
 
-    def _answer_later(self, decision: Decision, association: Association) -> None:
-        association.protocol.deadlines.clear("decide")
-        if association.protocol.upper_layer.state == State.STA3:
-            self._answer(association, decision)
+    @property
+    def _closed_to_newcomers(self) -> bool:
+        return self.paused or self._draining
+
+    def _log_end(self, association: Association) -> None:
+        facts = _facts(association)
+        if association.request is None:
+            _log.info("connection {association} from {peer} ended without an association: {outcome}", **facts)
+        elif association.rejected:
+            _log.info(
+                "association {association} of {calling_ae} at {peer} to {called_ae} {how}",
+                audit="association-rejected",
+                called_ae=association.called_ae,
+                how=association.outcome.removeprefix("rejected: "),
+                **facts,
+            )
+        else:
+            _log.info(
+                "association {association} with {calling_ae} at {peer} ended: {outcome}; {messages} messages,"
+                " {received} bytes in, {sent} out",
+                audit="association-ended",
+                messages=association.messages_received,
+                received=association.protocol.bytes_received,
+                sent=association.protocol.bytes_sent,
+                **facts,
+            )
+
+    def _await(
+        self, association: Association, awaited: Deferred[Any], then: Callable[[Association, Any], None]
+    ) -> None:
+        """Goes on with `then`, unless the association has ended before; after `addin_timeout` it is rejected."""
+        deadlines = association.protocol.deadlines
+
+        def came(result: Any) -> None:
+            deadlines.clear("decide")
+            if association.protocol.upper_layer.state == State.STA3:
+                then(association, result)
+
+        deadlines.set("decide", self.config.addin_timeout, lambda: self._too_late(association, awaited))
+        awaited.addCallbacks(came, self._failed, errbackArgs=(association,))
 
     def _failed(self, failure: Failure, association: Association) -> None:
         association.protocol.deadlines.clear("decide")
-        _log.failure("the decision about association {number} failed", failure=failure, number=association.number)
+        text = "the decision about association {association} failed"
+        _log.failure(text, failure=failure, association=association.number)
         if association.protocol.upper_layer.state == State.STA3:
             self._answer(association, rejections.NO_REASON)
 
-    def _too_late(self, association: Association, decision: Deferred[Decision]) -> None:
-        _log.error("no decision about association {number} in time (addin_timeout)", number=association.number)
-        decision.cancel()
+    def _too_late(self, association: Association, awaited: Deferred[Any]) -> None:
+        text = "no decision about association {association} in time (addin_timeout)"
+        _log.error(text, association=association.number)
+        awaited.cancel()
 
     def _answer(self, association: Association, decision: Decision) -> None:
+        if self._closed_to_newcomers and not isinstance(decision, Rejection):
+            decision = rejections.TEMPORARY_CONGESTION
         if isinstance(decision, Rejection):
             association.reject(AssociateRJ(*decision))
             return
         refused = self.slots.admit(association.number, association.calling_ae)
+        if isinstance(refused, Deferred):
+            self._await(association, refused, partial(self._admitted, decision))
+        else:
+            self._admitted(decision, association, refused)
+
+    def _admitted(
+        self, decision: tuple[AssociateAC, Agreement], association: Association, refused: Rejection | None
+    ) -> None:
+        if refused is None and self._closed_to_newcomers:  # since it was asked for
+            refused = rejections.TEMPORARY_CONGESTION
         if refused is not None:
             association.reject(AssociateRJ(*refused))
             return
@@ -209,15 +258,18 @@ class Acceptor(Factory):
         if self.listener is not None and association.performer is not None:
             association.performer = _Watched(association.performer, self.listener)
         association.accept(ac, agreement)
+        facts, text = _facts(association), _OPENED
+        identity = association.user_identity
+        if identity is not None and identity.type in _BY_NAME:
+            facts["user"], text = identity.primary.decode(errors="replace"), f"{_OPENED} for the user {{user}}"
         _log.info(
-            "association {number}: {calling} at {peer} to {called},"
-            " {accepted} of {proposed} presentation contexts accepted",
+            text,
             audit="association-opened",
             agreement=agreement,
-            called=association.called_ae,
+            called_ae=association.called_ae,
             accepted=len(agreement.contexts),
             proposed=len(ac.contexts),
-            **_facts(association),
+            **facts,
         )
         if self.listener is not None:
             self.listener.associated(association)
@@ -260,7 +312,8 @@ class Acceptor(Factory):
         for association in list(self.associations.values()):
             if association.busy:
                 _log.warn(
-                    "association {number} with {calling} at {peer} is aborted amid an operation (drain_timeout)",
+                    "association {association} with {calling_ae} at {peer} is aborted amid an operation"
+                    " (drain_timeout)",
                     **_facts(association),
                 )
             association.hang_up("the server stops")
@@ -270,16 +323,8 @@ class Acceptor(Factory):
 
 def _facts(association: Association) -> dict[str, object]:
     return {
-        "number": association.number,
-        "calling": association.calling_ae,
-        "peer": _text(association.peer),
+        "association": association.number,
+        "calling_ae": association.calling_ae,
+        "peer": address_text(association.peer),
         "outcome": association.outcome,
     }
-
-
-def _text(address: IAddress | None) -> str:
-    """An address as a log line shows it."""
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        return "a local socket"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

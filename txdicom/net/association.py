@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -23,6 +23,8 @@ from txdicom.ul.rejections import describe
 from txdicom.ul.states import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from twisted.internet.interfaces import IAddress, IReactorTime
 
     from txdicom.interfaces import UserIdentity
@@ -32,13 +34,15 @@ if TYPE_CHECKING:
     from txdicom.ul.negotiation import AcceptedContext, Agreement
 
 _log = Logger()
-_numbers = count(1)
 #: where there is nothing that an A-ABORT could end
 _NO_ASSOCIATION: Final = (State.STA1, State.STA2, State.STA13)
 
 
 class Association(Exchange):
     """One association and, before and after it, its connection."""
+
+    #: the numbers of those that are given none
+    numbers: ClassVar[Iterator[int]] = count(1)
 
     def __init__(
         self,
@@ -49,13 +53,15 @@ class Association(Exchange):
         requestor: bool,
         performer: Performer | None = None,
         peer: IAddress | None = None,
+        number: int | None = None,
     ) -> None:
-        self.number = next(_numbers)
+        self.number = next(self.numbers) if number is None else number
         self.peer = peer
         self.calling_ae = ""
         self.called_ae = ""
         self.request: AssociateRQ | None = None
         self.answer: AssociateAC | None = None
+        self.rejected = False
         self.tls: TlsSession | None = None
         """What was agreed on, where the connection is secure; with the peer's certificate."""
         self.user_identity: UserIdentity | None = None  # that an add-in has authenticated
@@ -92,7 +98,7 @@ class Association(Exchange):
     def secured(self, session: TlsSession) -> None:
         """The TLS handshake is complete."""
         self.tls = session
-        _log.info("connection {number} is secure: {session}", number=self.number, session=session)
+        _log.info("connection {association} is secure: {session}", association=self.number, session=session)
 
     def artim_expired(self) -> None:
         """ARTIM has run out; where that comes as no surprise the outcome is known already."""
@@ -107,6 +113,7 @@ class Association(Exchange):
 
     def reject(self, rj: AssociateRJ) -> None:
         """The acceptor rejects."""
+        self.rejected = True
         self._finish(f"rejected: {describe(rj.result, rj.source, rj.reason)}", None)
         self._upper_layer.reject(rj)
 

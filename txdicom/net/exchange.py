@@ -273,7 +273,7 @@ class Exchange:
         if sentence not in self._deviations and len(self._deviations) < _DEVIATIONS:
             self._deviations.add(sentence)
             _log.info(
-                "association {number}: the peer deviates from the standard: {sentence}",
-                number=self.number,
+                "association {association}: the peer deviates from the standard: {sentence}",
+                association=self.number,
                 sentence=sentence,
             )

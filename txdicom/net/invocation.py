@@ -13,6 +13,7 @@ from txdicom.dimse.command import CommandField
 from txdicom.dimse.status import Status
 from txdicom.errors import DicomError, DimseTimeout, RemoteProtocolError
 from txdicom.net.sending import NothingSent
+from txdicom.net.waiting import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,7 +220,7 @@ class Responses(Invocation):
         super().__init__(association, context_id, build, data, timeout)
         self._unread: deque[tuple[Command, bytes]] = deque()
         self._error: Exception | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._waiters = Waiters()
         self._closing = False
         self._paused = False
         self.start()
@@ -234,7 +235,7 @@ class Responses(Invocation):
                 raise error
             if self.ended or self._closing:
                 raise StopAsyncIteration
-            await self._wait()
+            await self._waiters.wait()
         item = self._unread.popleft()
         if self._paused and len(self._unread) < _UNREAD // 2:
             self._resume()
@@ -244,7 +245,7 @@ class Responses(Invocation):
         """Cancels the operation if it goes on, and waits for its end."""
         self.abandon()
         while not self.ended:
-            await self._wait()
+            await self._waiters.wait()
 
     def abandon(self) -> None:
         """Cancels the operation if it goes on; what still comes is dropped."""
@@ -253,7 +254,7 @@ class Responses(Invocation):
             self._unread.clear()
             self.cancel()
             self._resume()
-            self._wake()
+            self._waiters.wake()
 
     def on_response(self, command: Command, data: bytes) -> None:
         """Kept until it is asked for."""
@@ -263,26 +264,15 @@ class Responses(Invocation):
                 self._paused = True
                 self.association.protocol.pause_reading("responses")
                 self.association.protocol.deadlines.clear(self)  # the wait is for the reader now, not for the peer
-        self._wake()
+        self._waiters.wake()
 
     def on_failure(self, error: Exception) -> None:
         """The association ended, or the time was over: raised after what had come before."""
         if not self._closing and not isinstance(error, CancelledError):
             self._error = error
-        self._wake()
+        self._waiters.wake()
 
     def _resume(self) -> None:
         self._paused = False
         self._arm()
         self.association.protocol.resume_reading("responses")
-
-    def _wait(self) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            if not one.called:
-                one.callback(None)

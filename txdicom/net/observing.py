@@ -25,10 +25,10 @@ from txdicom.dimse.elements import (
     STATUS,
 )
 from txdicom.dimse.status import CANNOT_UNDERSTAND, PROCESSING_FAILURE, Status
+from txdicom.errors import RAISED
 from txdicom.interfaces import Change, MessageEvent, PDUEvent, Veto
-from txdicom.net.acceptor import Acceptor
+from txdicom.interfaces.addin import name_of
 from txdicom.net.exchange import MAY_SEND
-from txdicom.net.requestor import Requestor
 from txdicom.net.scanner import Scanner
 from txdicom.net.sending import MemorySource
 from txdicom.pdu.limits import Limits
@@ -85,7 +85,7 @@ class Observers:
         self._logged: set[tuple[int, type]] = set()
 
     def watch(self, association: Association) -> None:
-        """Shows them this association from now on; called when its connection is there and nothing has come yet."""
+        """Shows them this association, in either role; its connection is there, and nothing has come or gone yet."""
         _Watch(self, association)
 
     def received(self, event: PDUEvent | MessageEvent) -> None:
@@ -112,7 +112,7 @@ class Observers:
             if method.__name__ == "before_send":
                 raise
             self.failed(observer)
-        except Exception:  # noqa: BLE001 (an observer may raise anything; it harms nobody)
+        except RAISED:
             self.failed(observer)
         else:
             return answer
@@ -127,7 +127,7 @@ class Observers:
             _log.failure(
                 "observer {name} failed; no more {kind} of it is logged",
                 failure,
-                name=getattr(observer, "name", type(observer).__name__),
+                name=name_of(observer),
                 kind=type(failure.value).__name__,
             )
 
@@ -247,7 +247,7 @@ class _Watch:
                 continue
             try:
                 command, data = self._changed(context_id, command, data, change)
-            except Exception:  # noqa: BLE001 (as in `ask`; the message goes out without the change)
+            except RAISED:  # the message goes out without the change
                 observers.failed(observer)
         return command, data
 
@@ -313,27 +313,3 @@ def _failure(command: Command) -> Command:
     kept = {number: value for number, value in command.values.items() if number in _OF_ANY_RESPONSE}
     veto = {COMMAND_DATA_SET_TYPE: NO_DATA_SET, STATUS: status.code, ERROR_COMMENT: "vetoed by an add-in"}
     return Command({**kept, **veto})
-
-
-class ObservedAcceptor(Acceptor):
-    """An acceptor whose associations are watched where somebody looks on."""
-
-    observers: Observers | None = None
-
-    def connected(self, association: Association) -> None:
-        """See `Acceptor`."""
-        super().connected(association)
-        if self.observers is not None:
-            self.observers.watch(association)
-
-
-class ObservedRequestor(Requestor):
-    """A requestor whose association is watched where somebody looks on."""
-
-    observers: Observers | None = None
-
-    def connected(self, association: Association) -> None:
-        """See `Requestor`."""
-        super().connected(association)
-        if self.observers is not None:
-            self.observers.watch(association)

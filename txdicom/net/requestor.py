@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 
     from txdicom.net.config import NetConfig
+    from txdicom.net.observing import Observers
     from txdicom.net.protocol import DicomProtocol
     from txdicom.net.roles import Performer
     from txdicom.pdu.types import (
@@ -61,12 +62,14 @@ class Requestor:
         *,
         peer_name: str,
         performer: Performer | None = None,
+        observers: Observers | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._config = config
         self._clock = clock
         self._peer_name = peer_name
         self._performer = performer
+        self._observers = observers
         self._rq: AssociateRQ | None = None
         self._done: Deferred[Association] | None = None
         self._connecting: Deferred[Any] = Deferred()
@@ -115,6 +118,8 @@ class Requestor:
 
     def connected(self, association: Association) -> None:
         """Now the peer is asked."""
+        if self._observers is not None:
+            self._observers.watch(association)
 
     def associate_indication(self, association: Association, rq: AssociateRQ) -> None:
         """A requestor is not asked."""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet.interfaces import IPushProducer, ISSLTransport
 from zope.interface import implementer
 
+from txdicom.errors import RAISED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,7 +51,7 @@ class MemorySource:
 
     __slots__ = ("_data", "size")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self._data = memoryview(data)
         self.size = len(data)
 
@@ -261,7 +263,7 @@ class Outbox:
             blocks += 1
             try:
                 data = self._next_block(message)
-            except Exception as error:  # noqa: BLE001 (a source may fail in any way; its message ends here)
+            except RAISED as error:  # its message ends here
                 self._finish((NothingSent if message.head else OSError)(str(error)))
                 continue
             head, message.head = message.head, b""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +12,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 
+from txdicom import private_files
 from txdicom.errors import SettingsError
 from txdicom.net.tls_profiles import PROFILES
+from txdicom.private_files import Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +57,6 @@ def read_credentials(tls: TLS, place: Callable[[str], str] = str) -> Credentials
     )
 
 
-class _Unusable(Exception):
-    """A file that cannot be used; the text is the rest of a sentence that begins with the setting."""
-
-
 class _Reader:
     def __init__(self, tls: TLS, place: Callable[[str], str]) -> None:
         self._tls = tls
@@ -79,7 +76,7 @@ class _Reader:
             return
         try:
             self.chain = _certificates(tls.certificate)
-        except _Unusable as why:
+        except Unusable as why:
             self._problem("certificate", why)
             return
         self._check_dates("certificate", tls.certificate, self.chain[0])
@@ -96,13 +93,13 @@ class _Reader:
         if not tls.key:
             return
         try:
-            password = _password(tls.key_password_file) if tls.key_password_file else None
-        except _Unusable as why:
+            password = private_files.password(tls.key_password_file) if tls.key_password_file else None
+        except Unusable as why:
             self._problem("key_password_file", why)
             return
         try:
             self.key = _private_key(tls.key, password, self._place("key_password_file"))
-        except _Unusable as why:
+        except Unusable as why:
             self._problem("key", why)
             return
         if self.chain and _spki(self.key.public_key()) != _spki(self.chain[0].public_key()):
@@ -117,7 +114,7 @@ class _Reader:
             return
         try:
             self.trusted = _folder(path) if os.path.isdir(path) else _certificates(path)
-        except _Unusable as why:
+        except Unusable as why:
             self._problem("ca", why)
             return
         now = dt.datetime.now(dt.UTC)
@@ -126,7 +123,7 @@ class _Reader:
                 f"{self._place('ca')}: every certificate in {path} has expired: peers cannot be trusted"
             )
 
-    def _problem(self, name: str, why: _Unusable) -> None:
+    def _problem(self, name: str, why: Unusable) -> None:
         self.problems.append(f"{self._place(name)}: {why}")
 
     def _check_dates(self, name: str, path: str, certificate: x509.Certificate) -> None:
@@ -141,34 +138,16 @@ class _Reader:
             self.warnings.append(f"{where} expires on {end:%Y-%m-%d %H:%M} UTC: renew it")
 
 
-def _content(path: str, *, secret: bool = False) -> bytes:
-    """A file's bytes; a secret one must be readable by its owner alone."""
-    try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise _Unusable(f"{path} is not a file")
-            mode = stat.S_IMODE(status.st_mode)
-            if secret and mode & 0o077:
-                raise _Unusable(f"others than its owner may use {path} (mode {mode:03o}): chmod 600 {path}")
-            content = file.read(_MOST + 1)
-    except OSError as error:
-        raise _Unusable(f"{path} cannot be read: {error.strerror}") from None
-    if len(content) > _MOST:
-        raise _Unusable(f"{path} is longer than {_MOST} bytes: it is something else")
-    return content
-
-
 def _certificates(path: str) -> list[x509.Certificate]:
-    content = _content(path)
+    content = private_files.content(path, _MOST)
     if b"-----BEGIN CERTIFICATE-----" not in content:
-        raise _Unusable(
+        raise Unusable(
             f"{path} has no certificate in PEM form; one in DER form is changed by: openssl x509 -inform DER -in {path}"
         )
     try:
         return x509.load_pem_x509_certificates(content)
     except ValueError as error:
-        raise _Unusable(f"a certificate in {path} cannot be read: {_first_line(error)}") from None
+        raise Unusable(f"a certificate in {path} cannot be read: {_first_line(error)}") from None
 
 
 def _folder(path: str) -> list[x509.Certificate]:
@@ -176,35 +155,28 @@ def _folder(path: str) -> list[x509.Certificate]:
     try:
         names = sorted(name for name in os.listdir(path) if name.lower().endswith(_SUFFIXES))
     except OSError as error:
-        raise _Unusable(f"{path} cannot be read: {error.strerror}") from None
+        raise Unusable(f"{path} cannot be read: {error.strerror}") from None
     if not names:
-        raise _Unusable(f"the folder {path} has no certificate: their files end in {', '.join(_SUFFIXES)}")
+        raise Unusable(f"the folder {path} has no certificate: their files end in {', '.join(_SUFFIXES)}")
     # some folders have the same certificate twice, under a second name
     found = {one: None for name in names for one in _certificates(os.path.join(path, name))}
     return list(found)
 
 
-def _password(path: str) -> bytes:
-    lines = _content(path, secret=True).splitlines()
-    if not lines or not lines[0]:
-        raise _Unusable(f"the first line of {path} is empty: the key's password is to stand there")
-    return lines[0]
-
-
 def _private_key(path: str, password: bytes | None, place: str) -> Any:
-    content = _content(path, secret=True)
+    content = private_files.content(path, _MOST, secret=True)
     try:
         return serialization.load_pem_private_key(content, password)
     except TypeError:  # encrypted and no password, or the other way round
         if password is None:
-            raise _Unusable(f"the key in {path} is encrypted: give a file with its password, {place}") from None
-        raise _Unusable(f"the key in {path} has no password: leave {place} out") from None
+            raise Unusable(f"the key in {path} is encrypted: give a file with its password, {place}") from None
+        raise Unusable(f"the key in {path} has no password: leave {place} out") from None
     except ValueError as error:
         if password is not None and b"ENCRYPTED" in content:
-            raise _Unusable(f"the password of {place} is not that of the key in {path}") from None
-        raise _Unusable(f"{path} has no private key in PEM form: {_first_line(error)}") from None
+            raise Unusable(f"the password of {place} is not that of the key in {path}") from None
+        raise Unusable(f"{path} has no private key in PEM form: {_first_line(error)}") from None
     except Exception as error:  # noqa: BLE001 (cryptography's UnsupportedAlgorithm, and what it may add)
-        raise _Unusable(f"the key in {path} cannot be used: {_first_line(error)}") from None
+        raise Unusable(f"the key in {path} cannot be used: {_first_line(error)}") from None
 
 
 def _spki(public_key: Any) -> bytes:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import providedBy
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
-from txdicom.errors import AddinError, DicomError, NotConfigured, SettingsError
+from txdicom.errors import RAISED, AddinError, DicomError, NotConfigured, SettingsError
 from txdicom.interfaces import IAddinOptions, IBaseServiceProvider, IDicomAddin, IRequireUserIdentity
+from txdicom.interfaces.addin import name_of
 from txdicom.scp.services import Offer
 from txdicom.services.dispatch import undeclared
 
@@ -27,11 +30,6 @@ _log = Logger()
 
 #: a name is part of file names and of keys in TOML
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-
-
-def name_of(addin: object) -> str:
-    """What messages call an add-in."""
-    return str(getattr(addin, "name", type(addin).__name__))
 
 
 def problems_with(addin: object) -> list[str]:
@@ -126,7 +124,8 @@ class Addins:
         """
         for addin in self.active:
             relied = services.provided_by(f"add-in {addin.name}")
-            if await self._do(addin, "be loaded", addin.load, server, relied=relied):
+            late = partial(self._loaded_late, addin)
+            if await self._do(addin, "be loaded", addin.load, server, relied=relied, late=late):
                 self._loaded.append(addin)
                 _log.info("add-in {name} {version} loaded", name=addin.name, version=addin.version)
             else:
@@ -139,24 +138,40 @@ class Addins:
     async def unload(self) -> None:
         """Unloads those that are loaded, in reverse order; a failure is logged."""
         while self._loaded:
-            addin = self._loaded.pop()
-            try:
-                await maybeDeferred(addin.unload)
-            except Exception:  # noqa: BLE001 (one add-in's mistake must not keep the others loaded)
-                _log.failure("add-in {name} failed to unload", name=addin.name)
+            await self._unload(self._loaded.pop())
+
+    async def _unload(self, addin: Any) -> None:
+        try:
+            await maybeDeferred(addin.unload)
+        except RAISED:  # one add-in's mistake must not keep the others loaded
+            _log.failure("add-in {name} failed to unload", name=addin.name)
+
+    def _loaded_late(self, addin: Any) -> None:
+        """Its `load` went on though it was cancelled."""
+        _log.warn("add-in {name} was loaded after the stop; it is unloaded again", name=addin.name)
+        Deferred.fromCoroutine(self._unload(addin))
 
     def _leave_out(self, addin: Any) -> None:
         self.active = tuple(one for one in self.active if one is not addin)
 
     async def _do(
-        self, addin: Any, what: str, method: Callable[..., Any], *arguments: Any, relied: Sequence[str] = ()
+        self,
+        addin: Any,
+        what: str,
+        method: Callable[..., Any],
+        *arguments: Any,
+        relied: Sequence[str] = (),
+        late: Callable[[], None] | None = None,
     ) -> bool:
-        """Calls a method of an add-in; False where the add-in is to be left out."""
+        """Calls a method of an add-in; False where the add-in is to be left out.
+
+        `late` is called where it succeeds after all when nobody waits for it any more.
+        """
         name = addin.name
         guards = IRequireUserIdentity.providedBy(addin)  # without it whoever calls would be let in
         self._unless_stopping()
         try:
-            await self._watched(maybeDeferred(method, *arguments))
+            await self._watched(maybeDeferred(method, *arguments), late)
         except NotConfigured as why:
             if relied:
                 remedy = "a provider opts out in register"
@@ -165,7 +180,7 @@ class Addins:
                 raise AddinError(f"add-in {name} is required, and is not configured: {why}") from why
             _log.info("add-in {name} is not configured: {why}", name=name, why=str(why))
             return False
-        except Exception as error:
+        except RAISED as error:
             if self._halted:
                 raise CancelledError from error
             if not isinstance(error, DicomError | OSError):
@@ -181,15 +196,20 @@ class Addins:
         if self._halted:
             raise CancelledError
 
-    def _watched(self, doing: Deferred[Any]) -> Deferred[Any]:
+    def _watched(self, doing: Deferred[Any], late: Callable[[], None] | None = None) -> Deferred[Any]:
         """What `doing` comes to. A cancellation is noticed whatever an add-in makes of it."""
 
         def cancel(_: Deferred[Any]) -> None:
             self._halted = True
             doing.cancel()
 
+        def ended(result: Any) -> None:
+            if not done.called:
+                done.callback(result)
+            elif late is not None and not isinstance(result, Failure):
+                late()  # it has gone on in spite of it
+
         done: Deferred[Any] = Deferred(cancel)
         self._waited_for = done
-        # one that goes on in spite of it is no longer waited for
-        doing.addBoth(lambda result: None if done.called else done.callback(result))
+        doing.addBoth(ended)
         return done

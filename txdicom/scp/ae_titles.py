@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txdicom.errors import Conflict, NotFound
+from txdicom.errors import RAISED, Conflict, NotFound
 from txdicom.interfaces import AEEntry, IAETitle
 from txdicom.scp.callers import Callers
 
@@ -94,6 +94,20 @@ class AETitles:
         """From now on these are the entries."""
         self._entries = entries
         self._accessed = {title: when for title, when in self._accessed.items() if title in entries}
+
+
+async def character_set_of(titles: Any, association: Association) -> str:
+    """What the AE-title service `titles` says of the caller's data sets that say no Specific Character Set; or ""."""
+    try:
+        entry: AEEntry = await maybeDeferred(titles.get, association.calling_ae)
+    except NotFound:
+        return ""
+    except CancelledError:
+        raise
+    except RAISED:
+        _log.failure("the AE-title service failed on {calling_ae}", calling_ae=association.calling_ae)
+        return ""
+    return entry.character_set
 
 
 def find(entries: Mapping[str, AEEntry], ae_title: str) -> AEEntry:

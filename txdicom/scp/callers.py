@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from txdicom.interfaces.ae_titles import network_of, plain_address
+from txdicom.net.waiting import cancel_after
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
@@ -85,7 +86,7 @@ class Callers:
             done.callback(answer.names)
             return done
         late = self._reactor.callLater(TIMEOUT, done.cancel)
-        done.addBoth(_stop, late)
+        cancel_after(done, late)
         if key in self._asked:
             self._asked[key].append(done)
         else:
@@ -153,9 +154,3 @@ def _is_in(address: IPv4Address | IPv6Address, mask: str) -> bool:
 
 def _nothing(_: object) -> frozenset[str]:
     return frozenset()
-
-
-def _stop(result: Any, call: Any) -> Any:
-    if call.active():
-        call.cancel()
-    return result

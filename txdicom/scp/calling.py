@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from txdicom.interfaces import AEEntry
     from txdicom.net.association import Association
     from txdicom.net.config import NetConfig
+    from txdicom.net.observing import Observers
     from txdicom.scu.receiver import Receiver
     from txdicom.scu.results import Operation
     from txdicom.ul.negotiation import AcceptedContext
@@ -37,12 +38,20 @@ class Server(Protocol):
     def config(self) -> NetConfig:
         """Its settings."""
 
+    @property
+    def only_secure(self) -> bool:
+        """Whether it listens with TLS alone."""
+
+    @property
+    def observers(self) -> Observers | None:
+        """Who looks on at its associations."""
+
     def service(self, interface: type[Interface]) -> Any:
         """See `IServer`."""
 
 
-def connector_for(reactor: Any, server: Server, entry: AEEntry) -> Connector:
-    """How an application entity of the AE table is called: where, as whom, with TLS or without.
+def connector_for(reactor: Any, server: Server, entry: AEEntry, *, window: int = 1) -> Connector:
+    """How an application entity of the AE table is called: where, as whom, with TLS or without, and who looks on.
 
     ConnectionFailed where it is not to be called.
     """
@@ -50,16 +59,16 @@ def connector_for(reactor: Any, server: Server, entry: AEEntry) -> Connector:
     if not entry.host or usage == "none":
         reason = "its port_usage is none" if entry.host else "it has no host"
         raise ConnectionFailed(f"{entry.ae_title!r} cannot be called: {reason} in the AE table")
-    only_secure = bool(getattr(config, "secure_listen", ())) and not getattr(config, "listen", ())
     tls = None
-    if usage == "secure" or (usage == "server" and only_secure):
+    if usage == "secure" or (usage == "server" and server.only_secure):
         try:
             security = server.service(IDicomSecurity)
         except LookupError as error:
             raise ConnectionFailed(f"{entry.ae_title!r} is called with TLS, and this server has no security") from error
         tls = partial(security.client_options, verify_host_name=entry.verify_tls_host_name)
     peer = Peer(entry.ae_title, entry.host, entry.secure_port if tls else entry.port)
-    return Connector(reactor, peer, server.ae_title, replace(config, client_timeout=0.0), 1, tls)
+    config = replace(config, client_timeout=0.0)
+    return Connector(reactor, peer, server.ae_title, config, window, tls, server.observers)
 
 
 class CallsOn(Calls):

@@ -38,6 +38,14 @@ class ScpConfig(NetConfig):
         8,
         "threads at most for add-ins whose handlers block; half are set aside in equal parts for each of these add-ins",
     )
+    allow_anonymous_move: bool = setting(
+        False,
+        "let a caller that is not in the AE table be its own Move Destination: it is called at the address it calls "
+        "from, and no other",
+    )
+    anonymous_move_port: Annotated[int, Ge(1), Le(65_535)] = setting(
+        104, "where such a caller listens (allow_anonymous_move)"
+    )
     watch_reactor: Seconds = setting(
         1.0, "an add-in that holds the reactor for this many seconds is logged with where it is; 0: never"
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import traceback
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txdicom.errors import AddinError, DicomError, LicenseError, NotConfigured
+from txdicom.errors import RAISED, AddinError, DicomError, LicenseError, NotConfigured
 from txdicom.interfaces import ILicense, IServerConfiguration
-from txdicom.scp.addins import name_of
+from txdicom.interfaces.addin import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from txdicom.scp.services import Services
 
 _log = Logger()
+_Config = TypeVar("_Config", bound="ScpConfig")
 
 #: what a licence may limit; 0 means "no limit" in these settings
 _LIMITED: Final = ("max_clients", "max_clients_per_ae")
@@ -77,7 +78,7 @@ async def configure(
             _log.info("configuration add-in {name} is not configured: {why}", name=name, why=str(why))
         except CancelledError:
             raise
-        except Exception as error:
+        except RAISED as error:
             raise AddinError(f"{owner} has failed: {_reason(error)}") from error
         else:
             _log.info("configuration add-in {name} has run", name=name)
@@ -89,15 +90,23 @@ async def configure(
 async def _licensed(license_: Any, config: ScpConfig) -> ScpConfig:
     try:
         await maybeDeferred(license_.check)
-        limits = dict(license_.limits)
     except LicenseError as error:
         raise LicenseError(f"its licence does not allow it: {error}") from error
     except CancelledError:
         raise
-    except Exception as error:
+    except RAISED as error:
         raise AddinError(f"its licence cannot be checked: {_reason(error)}") from error
     if not isinstance(license_, Unlimited):
         _log.info("the licence is valid")
+    return limited(license_, config)
+
+
+def limited(license_: Any, config: _Config) -> _Config:
+    """`config` as far as the licence allows it; AddinError where it cannot say what it allows."""
+    try:
+        limits = dict(license_.limits)
+    except RAISED as error:
+        raise AddinError(f"its licence cannot be checked: {_reason(error)}") from error
     for name, limit in limits.items():
         if name not in _LIMITED or not isinstance(limit, int) or limit < 1:
             raise AddinError(f"its licence limits {name} to {limit!r}: it may limit {' and '.join(_LIMITED)}, from 1")
@@ -108,7 +117,7 @@ async def _licensed(license_: Any, config: ScpConfig) -> ScpConfig:
     return config
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """What happened; of a mistake in the program also where."""
     text = str(error) or type(error).__name__
     if isinstance(error, DicomError | OSError):

@@ -30,8 +30,8 @@ class TableDestination:
 
     def open(self, instances: Sequence[InstanceRef]) -> Deferred[Association]:
         """See `txdicom.services.retrieve.Destination`; ConnectionFailed where the entry says not to call it."""
-        connector = connector_for(self._reactor, self._server, self._entry)
-        connector.window = self._server.config.max_operations
+        window = self._server.config.max_operations
+        connector = connector_for(self._reactor, self._server, self._entry, window=window)
         contexts = split(for_instances(cast("Any", instances)))[0]  # an InstanceRef has what is asked for
         return connector.open(contexts, cast("Any", None))  # whatever the destination asks for is refused
 
@@ -39,8 +39,8 @@ class TableDestination:
 class TableDestinations:
     """The Move Destinations of an application entity: a `txdicom.services.retrieve.Destinations`.
 
-    `anonymous_port`: to titles that are not in the table instances go too, at the address of the caller itself and
-    this port; 0: they do not.
+    `anonymous_port`: a caller that is not in the table gets instances itself, under the title and at the address it
+    calls from and at this port, with TLS where it calls with TLS; 0: it does not.
     """
 
     def __init__(self, reactor: Any, server: Server, *, anonymous_port: int = 0) -> None:
@@ -53,13 +53,15 @@ class TableDestinations:
         try:
             entry = await resolved(self._server.service(IAETitle).get(ae_title))
         except NotFound:
-            entry = self._anonymous(ae_title, getattr(association.peer, "host", ""))
+            entry = self._anonymous(ae_title, association)
         return TableDestination(self._reactor, self._server, entry)
 
-    def _anonymous(self, ae_title: str, host: str) -> AEEntry:
+    def _anonymous(self, ae_title: str, association: Association) -> AEEntry:
+        title, host, port = ae_title.strip(" "), getattr(association.peer, "host", ""), self._anonymous_port
         try:
-            if host and self._anonymous_port:
-                return AEEntry(ae_title=ae_title, host=host, port=self._anonymous_port, port_usage="plain")
-        except BadArgument:
+            if port and host and title == association.calling_ae.strip(" "):
+                usage = "plain" if association.tls is None else "secure"
+                return AEEntry(ae_title=title, host=host, port=port, secure_port=port, port_usage=usage)
+        except BadArgument:  # a title that cannot be called
             pass
         raise NotFound(f"{ae_title} is no AE title that is known here")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
 from zope.interface import implementer
 
+from txdicom.errors import SettingsError
 from txdicom.interfaces import (
     IAETitle,
     IDicomAddin,
@@ -18,23 +19,28 @@ from txdicom.interfaces import (
     IDicomSecurity,
     IServer,
     IServerConfig,
+    IServiceLog,
     IStaging,
     IWriter,
 )
-from txdicom.net.observing import ObservedAcceptor
+from txdicom.net.acceptor import Acceptor
+from txdicom.net.limits import Slots
+from txdicom.net.listening import listen as net_listen
 from txdicom.net.tls import SecureFactory
 from txdicom.scp.addins import Addins
-from txdicom.scp.ae_titles import AETitles
+from txdicom.scp.ae_titles import AETitles, character_set_of
 from txdicom.scp.config import ScpConfig, validated
 from txdicom.scp.configuration import configure
 from txdicom.scp.destinations import TableDestinations
 from txdicom.scp.hooks import Hooks
 from txdicom.scp.policy import AcceptancePolicy
 from txdicom.scp.requesting import DicomRequest
-from txdicom.scp.security import SecureOptions
+from txdicom.scp.security import FileSecurity, SecureOptions
+from txdicom.scp.service_log import TwistedLog
 from txdicom.scp.services import Services
 from txdicom.services.calls import AddinCalls
 from txdicom.services.dispatch import Dispatcher
+from txdicom.services.observed import observers_of
 from txdicom.services.spool import Spool
 from txdicom.services.writer import WriterThread
 
@@ -48,8 +54,11 @@ if TYPE_CHECKING:
     from txdicom.interfaces import AEEntry
     from txdicom.net.association import Association
     from txdicom.net.observing import Observers
+    from txdicom.net.tls import TLS, ClientCertificate
     from txdicom.services.health import Health
     from txdicom.services.storage import ObservedStoreRequest
+
+_log = Logger()
 
 
 @implementer(IServer)
@@ -82,6 +91,7 @@ class ApplicationEntity:
         self.config = config or ScpConfig()
         self.services = services or Services()
         self.ports: list[Any] = []  # of Twisted's reactors: they can be paused
+        self._plain = self._secure = False  # whether there are such ports
         self._reactor = reactor
         self._temporary = ""
         self._starting: Deferred[None] | None = None
@@ -101,24 +111,30 @@ class ApplicationEntity:
         self.services.provide(IStaging, self._spool)
         self.services.default(IDicomRequest, lambda: requests)
         self.services.default(IAETitle, lambda: AETitles(reactor, known_callers))
+        self.services.default(IServiceLog, TwistedLog)
         policy, dispatcher, observers = self._answering(self.addins)
-        self.acceptor = ObservedAcceptor(self.config, policy, dispatcher, reactor)
+        self.acceptor = Acceptor(self.config, policy, dispatcher, reactor)
         self.acceptor.observers = observers
 
     def _answering(self, addins: Sequence[object]) -> tuple[AcceptancePolicy, Dispatcher, Observers | None]:
+        config = self.config
+        anonymous_port = config.anonymous_move_port if config.allow_anonymous_move else 0
         dispatcher = Dispatcher(
             addins,
             self._spool,
-            unknown_sop_classes=self.config.unknown_sop_classes,
-            destinations=TableDestinations(self._reactor, self),
+            unknown_sop_classes=config.unknown_sop_classes,
+            destinations=TableDestinations(self._reactor, self, anonymous_port=anonymous_port),
             calls=self._calls,
+            character_set_of=self._character_set_of,
         )
-        hooks = Hooks.of(addins)
-        policy = AcceptancePolicy(self.ae_title, self.config, dispatcher, self._validate, hooks)
-        return policy, dispatcher, hooks.observers(pixel_data=self.config.copy_pixel_data_to_observers)
+        policy = AcceptancePolicy(self.ae_title, config, dispatcher, self._validate, Hooks.of(addins))
+        return policy, dispatcher, observers_of(addins, pixel_data=config.copy_pixel_data_to_observers)
 
     def _validate(self, association: Association) -> Any:
         return self.service(IAETitle).validate(association)
+
+    def _character_set_of(self, association: Association) -> Any:
+        return character_set_of(self.service(IAETitle), association)
 
     @property
     def addins(self) -> tuple[Any, ...]:
@@ -135,13 +151,45 @@ class ApplicationEntity:
         """How the add-ins fare."""
         return self._calls.health
 
+    @property
+    def observers(self) -> Observers | None:
+        """The add-ins that look on at its associations, in either role."""
+        return self.acceptor.observers
+
+    @property
+    def only_secure(self) -> bool:
+        """Whether it listens with TLS alone: by its settings where these say so, for others may hold its ports."""
+        plain, secure = getattr(self.config, "listen", self._plain), getattr(self.config, "secure_listen", self._secure)
+        return bool(secure) and not plain
+
     def service(self, interface: type[Interface]) -> Any:
         """See `IServer`."""
         return self.services.get(interface)
 
-    def watch_stores(self, observer: Callable[[ObservedStoreRequest, Status | None], None]) -> None:
-        """Has `observer` called with each C-STORE and its final status, None where the association was gone before."""
+    def watch_stores(self, observer: Callable[[ObservedStoreRequest, Status | None], None]) -> Callable[[], None]:
+        """Has `observer` called with each C-STORE and its final status, None where the association was gone before.
+
+        Returns a function that ends it.
+        """
         self._spool.observers = (*self._spool.observers, observer)
+
+        def end() -> None:
+            self._spool.observers = tuple(one for one in self._spool.observers if one is not observer)
+
+        return end
+
+    def reconfigure(self, config: ScpConfig, addin_settings: Mapping[str, Any]) -> None:
+        """Has other settings hold: limits at once, the rest for associations to come.
+
+        `addin_threads`, `temporary_directory` and `watch_reactor` are to be the same; the add-ins have taken
+        `addin_settings`, those of them that change.
+        """
+        self.config = self.acceptor.config = config
+        if isinstance(self.acceptor.slots, Slots):
+            self.acceptor.slots.config = config
+        self._calls.configure(timeout=config.addin_timeout, drain_timeout=config.drain_timeout)
+        self._addins.settings.update(addin_settings)
+        self.acceptor.policy, self.acceptor.performer, self.acceptor.observers = self._answering(self.addins)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -156,13 +204,13 @@ class ApplicationEntity:
         opened: list[Any] = []
         try:
             for endpoint in endpoints:
-                port = await serverFromString(self._reactor, endpoint).listen(factory)
-                opened.append(port)
-                port.pauseProducing()
+                opened.append(await net_listen(self._reactor, endpoint, factory))  # noqa: PERF401 (what is open is closed)
         except BaseException:
             await _close(opened)
             raise
         self.ports += opened
+        if opened:
+            self._plain, self._secure = self._plain or not secure, self._secure or secure
         return [port.getHost() for port in self.ports]
 
     async def start(self) -> None:
@@ -231,19 +279,44 @@ async def _close(ports: Sequence[Any]) -> None:
     await gatherResults([maybeDeferred(port.stopListening) for port in ports])
 
 
+def _listed(endpoints: str | Sequence[str]) -> Sequence[str]:
+    return [endpoints] if isinstance(endpoints, str) else endpoints
+
+
+def _no_security() -> NoReturn:
+    how = "give tls=TLS(certificate=…, key=…, ca=…), or an add-in that provides IDicomSecurity"
+    raise SettingsError([f"secure: there is nothing to do TLS with: {how}"])
+
+
 def listen(
     reactor: IReactorCore,
-    endpoints: str | Sequence[str],
+    endpoints: str | Sequence[str] = (),
     *,
     ae_title: str,
     addins: Sequence[object],
     addin_settings: Mapping[str, Any] | None = None,
     known_callers: Iterable[AEEntry | str] = (),
+    secure: str | Sequence[str] = (),
+    tls: TLS | None = None,
+    client_certificate: ClientCertificate = "require",
     **settings: Any,
 ) -> Deferred[ApplicationEntity]:
     """A server in one script: binds, loads the add-ins, accepts; fires with the running `ApplicationEntity`.
 
+        async def main(reactor):
+            server = await listen(
+                reactor,
+                "tcp:11112:interface=127.0.0.1",
+                secure="tcp:2762",
+                tls=TLS(certificate="server.pem", key="server.key", ca="ca.pem"),
+                ae_title="DCM_SERVER",
+                addins=[MyAddin()],
+            )
+
     `endpoints` are Twisted's endpoint strings ("tcp:11112:interface=127.0.0.1"), `settings` fields of `ScpConfig`.
+    Those of `secure` are for TLS: by `tls`, with `client_certificate` (require, request or none) asked of the callers,
+    unless an add-in provides `IDicomSecurity`. `tls` also serves the calls to peers.
+
     `addins` are all required; those that provide `IServerConfig` configure the server first. `addin_settings` are
     objects of an add-in's `settings_model` by its name; without, its defaults hold. `known_callers` are AE titles, or
     entries of which one that sets `verify` holds for its caller in any case; with `allow_anonymous=False` only they
@@ -252,6 +325,10 @@ def listen(
     """
 
     async def run() -> ApplicationEntity:
+        config = validated(ScpConfig, settings)
+        security = None if tls is None else FileSecurity(tls, client_certificate if secure else None)
+        for sentence in security.warnings if security is not None else ():
+            _log.warn("{sentence}", sentence=sentence)
         services = Services()
         first = [addin for addin in addins if IServerConfig.providedBy(addin)]
         ordinary = [addin for addin in addins if addin not in first or IDicomAddin.providedBy(addin)]
@@ -259,12 +336,19 @@ def listen(
             reactor,
             ae_title,
             ordinary,
-            await configure(ae_title, first, services, validated(ScpConfig, settings)),
+            await configure(ae_title, first, services, config),
             services=services,
             addin_settings=addin_settings,
             known_callers=known_callers,
         )
-        await entity.bind(*([endpoints] if isinstance(endpoints, str) else endpoints))
+        if security is not None or secure:
+            services.default(IDicomSecurity, lambda: security or _no_security())
+        try:
+            await entity.bind(*_listed(endpoints))
+            await entity.bind(*_listed(secure), secure=True)
+        except BaseException:
+            await entity.stop()
+            raise
         await entity.start()
         return entity
 

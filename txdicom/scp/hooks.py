@@ -1,4 +1,4 @@
-"""What add-ins have to say about an association: the hooks of its negotiation, and those who look on."""
+"""What add-ins have to say about an association: the hooks of its negotiation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txdicom import uids
+from txdicom.errors import RAISED
 from txdicom.interfaces import (
     IdentityAccepted,
     IdentityRefused,
     IExtendedNegotiation,
-    INotifyReceiveMessage,
-    INotifySendMessage,
     IPresentationContextProvider,
     IProcessCGet,
     IRequireUserIdentity,
@@ -27,9 +26,8 @@ from txdicom.interfaces import (
     Roles,
     UserIdentity,
 )
-from txdicom.net.observing import Observers
+from txdicom.interfaces.addin import name_of
 from txdicom.pdu.types import UserIdentityRQ
-from txdicom.services.observed import ObservedDataSets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -40,15 +38,6 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: what an add-in may provide to be a hook or an observer
-INTERFACES: Final[tuple[type[Interface], ...]] = (
-    IPresentationContextProvider,
-    IExtendedNegotiation,
-    IRoleSelectionProvider,
-    IUserIdentity,
-    INotifyReceiveMessage,
-    INotifySendMessage,
-)
 #: the types of user identity that the standard defines (PS3.7 Table D.3-14)
 _IDENTITY_TYPES: Final = range(1, 6)
 
@@ -68,8 +57,6 @@ class Hooks:
     extended_negotiation: tuple[Any, ...] = ()
     role_selection: tuple[Any, ...] = ()
     identities: tuple[Any, ...] = ()
-    receivers: tuple[Any, ...] = ()
-    senders: tuple[Any, ...] = ()
     #: whether an association without a user identity is rejected
     identity_required: bool = False
     #: whether an add-in answers C-GET, for which the requestor is the SCP of what it gets
@@ -77,7 +64,7 @@ class Hooks:
 
     @classmethod
     def of(cls, addins: Iterable[object]) -> Hooks:
-        """The hooks and observers among `addins`."""
+        """The hooks among `addins`."""
         found = tuple(addins)
 
         def those(interface: type[Interface]) -> tuple[Any, ...]:
@@ -88,17 +75,9 @@ class Hooks:
             extended_negotiation=those(IExtendedNegotiation),
             role_selection=those(IRoleSelectionProvider),
             identities=those(IUserIdentity),
-            receivers=those(INotifyReceiveMessage),
-            senders=those(INotifySendMessage),
             identity_required=bool(those(IRequireUserIdentity)),
             retrieves=bool(those(IProcessCGet)),
         )
-
-    def observers(self, *, pixel_data: bool) -> Observers | None:
-        """Who looks on at the messages, with or without pixel data; None where nobody does."""
-        if not (self.receivers or self.senders):
-            return None
-        return Observers(self.receivers, self.senders, ObservedDataSets(pixel_data=pixel_data))
 
     # -- asked once an association, and perhaps later ------------------------------------------------------------------
 
@@ -124,7 +103,7 @@ class Hooks:
                     raise TypeError
             except CancelledError:
                 raise
-            except Exception as error:
+            except RAISED as error:
                 self._secretly(addin, association, error)
                 raise HookError from error
             if isinstance(answer, IdentityAccepted):
@@ -134,16 +113,17 @@ class Hooks:
         return IdentityRefused(f"nobody here knows identities of type {proposed.kind}")
 
     @staticmethod
-    def _secretly(addin: object, association: Association, error: Exception) -> None:
+    def _secretly(addin: object, association: Association, error: BaseException) -> None:
         """Logs where an authenticator failed without what it says, which may quote a password or a token."""
         frames = traceback.extract_tb(error.__traceback__)
         _log.error(
-            "add-in {name}: authenticate failed with {kind} ({file}:{line}); association {number} is rejected for now",
+            "add-in {name}: authenticate failed with {kind} ({file}:{line});"
+            " association {association} is rejected for now",
             name=name_of(addin),
             kind=type(error).__name__,
             file=os.path.basename(frames[-1].filename) if frames else "?",
             line=frames[-1].lineno if frames else 0,
-            number=association.number,
+            association=association.number,
         )
 
     async def run_time_contexts(self, association: Association) -> Sequence[RunTimeContext]:
@@ -160,7 +140,7 @@ class Hooks:
                     contexts.setdefault(abstract_syntax, (abstract_syntax, tuple(transfer_syntaxes), addin))
             except CancelledError:
                 raise
-            except Exception as error:
+            except RAISED as error:
                 _failed(addin, "presentation_contexts", association)
                 raise HookError from error
         return tuple(contexts.values())
@@ -192,7 +172,7 @@ def _ask(addin: object, association: Association, kind: type, method: Callable[.
             answer.close()
         if answer is not None and not isinstance(answer, kind):
             raise TypeError(f"{kind.__name__} or None was wanted, not {type(answer).__name__}")
-    except Exception as error:
+    except RAISED as error:
         _failed(addin, method.__name__, association)
         raise HookError from error
     return answer
@@ -200,14 +180,9 @@ def _ask(addin: object, association: Association, kind: type, method: Callable[.
 
 def _failed(addin: object, method: str, association: Association) -> None:
     _log.failure(
-        "add-in {name}: {method} failed; association {number} is rejected for now",
+        "add-in {name}: {method} failed; association {association} is rejected for now",
         Failure(),
         name=name_of(addin),
         method=method,
-        number=association.number,
+        association=association.number,
     )
-
-
-def name_of(addin: object) -> str:
-    """What the log calls an add-in."""
-    return str(getattr(addin, "name", type(addin).__name__))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import hmac
 import os
@@ -17,7 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
-from txdicom import __version__
+from txdicom import __version__, private_files
 from txdicom.errors import SettingsError
 from txdicom.interfaces import (
     IdentityAccepted,
@@ -166,6 +165,13 @@ class PasswordFile:
         with self._changing() as lines:
             lines[:] = [*_others(lines, name), f"{name}:{value}"]
 
+    def users(self, problems: list[str]) -> dict[str, bool]:
+        """Who is in the file, in its order, and whether with a password; a sentence in `problems` for each bad line.
+
+        SettingsError and OSError where the file cannot be read. It blocks while it works.
+        """
+        return {name.decode(): entry is not None for name, entry in _users(_read(self.path)[1], problems).items()}
+
     def remove(self, name: str) -> None:
         """Takes a user out; LookupError where there is none of that name. It blocks while it works."""
         with self._changing() as lines:
@@ -177,9 +183,7 @@ class PasswordFile:
     @contextmanager
     def _changing(self) -> Iterator[list[str]]:
         """The lines of the file, to be changed in place: one process at a time, and never half a file."""
-        folder = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+        with private_files.alone(self.path):
             try:
                 lines = _read(self.path)[1].splitlines()
             except FileNotFoundError:
@@ -188,24 +192,7 @@ class PasswordFile:
             data = "".join(f"{line}\n" for line in lines).encode()
             if len(data) > MAX_BYTES or len(lines) > MAX_ENTRIES:
                 raise ValueError(f"a password file has at most {MAX_ENTRIES} lines and {MAX_BYTES} bytes")
-            _replace(self.path, data)
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _replace(path: str, data: bytes) -> None:
-    new = f"{path}.{secrets.token_hex(4)}.new"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        os.replace(new, path)
-    except BaseException:
-        os.unlink(new)
-        raise
+            private_files.replace(self.path, data)
 
 
 def _look(status: os.stat_result) -> tuple[int, ...]:
@@ -216,7 +203,7 @@ def _look(status: os.stat_result) -> tuple[int, ...]:
 def _read(path: str) -> tuple[tuple[int, ...], str]:
     """What the file looks like, and its text. SettingsError where it is not private or too long."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold a thread
-    with open(fd, "rb") as file:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise SettingsError([f"{path} is no file"])
@@ -224,7 +211,10 @@ def _read(path: str) -> tuple[tuple[int, ...], str]:
             raise SettingsError([f"{path} can be read or changed by others; chmod 600 {path}"])
         if status.st_uid not in (os.geteuid(), 0):
             raise SettingsError([f"{path} belongs to another user than this server's or root"])
-        data = file.read(MAX_BYTES + 1)
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(fd)
     if len(data) > MAX_BYTES:
         raise SettingsError([f"{path} has over {MAX_BYTES} bytes"])
     try:

@@ -9,11 +9,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from txdicom import uids
-from txdicom.errors import LocalProtocolError
+from txdicom.errors import RAISED, LocalProtocolError
 from txdicom.interfaces import IdentityRefused, Roles
 from txdicom.pdu.encode import encode
 from txdicom.scp.hooks import HookError, Hooks
-from txdicom.services.run_time import RunTimeDispatcher
 from txdicom.uids import DICOM_APPLICATION_CONTEXT
 from txdicom.ul import negotiation, rejections
 from txdicom.ul.rejections import Rejection
@@ -61,7 +60,7 @@ class AcceptancePolicy:
             return rejections.CALLED_AE
         try:
             known = self._validate(association)
-        except Exception:  # noqa: BLE001 (an add-in's mistake harms only the association it was asked about)
+        except RAISED:  # an add-in's mistake harms only the association it was asked about
             return _not_validated(association)
         if isinstance(known, Deferred) or iscoroutine(known):
             negotiation.accept(rq, Terms(association, config, self._dispatcher, _NO_HOOKS))  # as in `_negotiate`
@@ -74,7 +73,7 @@ class AcceptancePolicy:
                 return rejections.CALLING_AE
         except CancelledError:
             raise
-        except Exception:  # noqa: BLE001 (as above)
+        except RAISED:
             return _not_validated(association)
         decision = self._negotiate(association, rq)
         return await decision if isinstance(decision, Deferred) else decision
@@ -111,16 +110,16 @@ class AcceptancePolicy:
                 result = await hooks.authenticate(association)
                 if isinstance(result, IdentityRefused):
                     _log.warn(
-                        "association {number}: the user identity of {calling} is refused: {reason}",
-                        number=association.number,
-                        calling=association.calling_ae,
+                        "association {association}: the user identity of {calling_ae} is refused: {reason}",
+                        association=association.number,
+                        calling_ae=association.calling_ae,
                         reason=result.reason or "no reason given",
                     )
                     return rejections.USER_IDENTITY
                 response = result.response
             dispatcher = self._dispatcher
             if hooks.contexts:
-                dispatcher = RunTimeDispatcher(dispatcher, await hooks.run_time_contexts(association))
+                dispatcher = dispatcher.beside(await hooks.run_time_contexts(association))
                 association.performer = dispatcher
         except HookError:
             return HOOK_FAILED
@@ -137,7 +136,8 @@ class AcceptancePolicy:
         except HookError:
             return HOOK_FAILED
         except LocalProtocolError as error:
-            _log.error("association {number} cannot be accepted: {error}", number=association.number, error=error)
+            text = "association {association} cannot be accepted: {error}"
+            _log.error(text, association=association.number, error=error)
             return HOOK_FAILED
         if self._config.reject_no_context and not agreement.contexts:
             return rejections.NO_REASON
@@ -146,9 +146,9 @@ class AcceptancePolicy:
 
 def _not_validated(association: Association) -> Rejection:
     _log.failure(
-        "association {number}: the AE-title service failed on {calling}",
-        number=association.number,
-        calling=association.calling_ae,
+        "association {association}: the AE-title service failed on {calling_ae}",
+        association=association.number,
+        calling_ae=association.calling_ae,
     )
     return HOOK_FAILED
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
 
 from txdicom.errors import ConnectionFailed
+from txdicom.net.waiting import cancel_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -81,14 +82,14 @@ class Pool:
             if association in self._idle:
                 self._release(association)
                 cut = self._reactor.callLater(_GRACE, association.give_up, "the server stops")
-                lost.addBoth(_stop, cut)
+                cancel_after(lost, cut)
             else:
                 association.hang_up("the server stops")
             gone.append(lost)
         return DeferredList(gone)
 
     async def _open(self, key: Hashable, opened: Callable[[], Deferred[Association]]) -> Association:
-        opening = opened()
+        opening = maybeDeferred(opened)
         self._opening.add(opening)
         try:
             association = await opening
@@ -120,9 +121,3 @@ class Pool:
         """There may be something for the one that waits longest."""
         if self._waiting:
             self._waiting.popleft().callback(None)
-
-
-def _stop(result: Any, call: Any) -> Any:
-    if call.active():
-        call.cancel()
-    return result

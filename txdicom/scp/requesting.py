@@ -18,7 +18,7 @@ from txdicom.scp.sendable import prepared, sendable
 from txdicom.scu.contexts import Context, for_instances, for_retrieval
 from txdicom.scu.receiver import Receiver
 from txdicom.services.encoding import read_dataset, write_dataset
-from txdicom.services.query_retrieve import MODELS
+from txdicom.services.query_retrieve import sop_class_of
 from txdicom.services.storage import store
 from txdicom.uids import VERIFICATION
 
@@ -113,7 +113,7 @@ class DicomRequest:
                 await results.aclose()
             return found
 
-        return self._call(ae_title, _model(model, 0), association, find)
+        return self._call(ae_title, sop_class_of(model, "find"), association, find)
 
     def c_move(
         self,
@@ -133,7 +133,7 @@ class DicomRequest:
             keywords: dict[str, Any] = {"level": level, "model": model, "priority": priority, "timeout": timeout}
             return _last(calls.move(identifier, destination, **keywords))
 
-        return self._call(ae_title, _model(model, 1), association, move)
+        return self._call(ae_title, sop_class_of(model, "move"), association, move)
 
     def c_get(
         self,
@@ -154,7 +154,7 @@ class DicomRequest:
             keywords: dict[str, Any] = {"level": level, "model": model, "priority": priority, "timeout": timeout}
             return _last(calls.get(identifier, handler, **keywords))
 
-        contexts = for_retrieval(_model(model, 2), storage)
+        contexts = for_retrieval(sop_class_of(model, "get"), storage)
         return Deferred.fromCoroutine(self._over(ae_title, contexts, None, bool, get))
 
     # -- DIMSE-N -------------------------------------------------------------------------------------------------------
@@ -333,10 +333,6 @@ async def _last(results: Results[Retrieved]) -> Retrieved:
         await results.aclose()
     assert last is not None  # there is a final response, or an error
     return last
-
-
-def _model(model: str, which: int) -> str:
-    return MODELS[model.upper()][which] if model.upper() in MODELS else model
 
 
 def _peer_of(association: Association) -> str:

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from txdicom.errors import SettingsError
+from txdicom.errors import RAISED, SettingsError
 from txdicom.interfaces import IDicomSecurity
 from txdicom.net.tls import TLS, ClientTls, ServerTls
 from txdicom.net.tls_profiles import PROFILES
@@ -70,6 +70,13 @@ class FileSecurity:
         for sentence in self.warnings:
             _log.warn("{sentence}", sentence=sentence)
 
+    def take(self, other: FileSecurity) -> None:
+        """Does for connections to come what `other` would do."""
+        self._tls, self._place = other._tls, other._place
+        self._client, self._server = other._client, other._server
+        for sentence in self.warnings:
+            _log.warn("{sentence}", sentence=sentence)
+
 
 @implementer(IOpenSSLServerConnectionCreator)
 class SecureOptions:
@@ -82,7 +89,7 @@ class SecureOptions:
         """One more connection."""
         try:
             connection: SSL.Connection = self._security().server_options().serverConnectionForTLS(tlsProtocol)
-        except Exception:  # noqa: BLE001 (an add-in's mistake harms its own connection)
+        except RAISED:  # an add-in's mistake harms its own connection
             _log.failure("there is no TLS for a connection")
             # Twisted would leave the socket open; this one has no certificate, so that its handshake fails
             connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferTimeout
 
 from txdicom.errors import LocalProtocolError
+from txdicom.net.waiting import cancel_after
 from txdicom.scu import contexts as proposals
 from txdicom.scu.connect import CALLING_AE, Connector, client_config
 from txdicom.scu.files import Selection, select, selected
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from txdicom.net import association as net
+    from txdicom.net.observing import Observers
+    from txdicom.pdu.types import UserIdentityRQ
     from txdicom.scu.connect import Security
     from txdicom.scu.contexts import Context, Proposal
     from txdicom.scu.files import Instance, Paths, Unsendable
     from txdicom.scu.peer import Peer
     from txdicom.scu.receiver import Handler
     from txdicom.scu.results import Operation
+    from txdicom.scu.user import User
     from txdicom.ul.negotiation import AcceptedContext
 
 T = TypeVar("T")
@@ -148,7 +152,7 @@ class Association(Calls):
             lost = association.when_lost()
             if not association.lost:
                 cut = self._reactor.callLater(_GRACE, association.give_up, why)
-                lost.addBoth(_stop, cut)
+                cancel_after(lost, cut)
             gone.append(lost)
         return Deferred.fromCoroutine(_all(gone))
 
@@ -286,12 +290,6 @@ def _receives(association: net.Association, get: str) -> bool:
     return association.context_for(get) is not None and any(one.scp for one in association.contexts.values())
 
 
-def _stop(result: object, call: Any) -> object:
-    if call.active():
-        call.cancel()
-    return result
-
-
 def connect(
     reactor: Any,
     peer: Peer,
@@ -306,6 +304,8 @@ def connect(
     max_pdu: int = 131_072,
     window: int = 16,
     tls: Security | None = None,
+    observers: Sequence[object] = (),
+    user_identity: User | UserIdentityRQ | None = None,
 ) -> Association:
     """An association with `peer`, to be used by `async with`.
 
@@ -318,6 +318,13 @@ def connect(
     With `tls` the connection is secure, or there is none: a `TLS`, or a callable that gives the options for a host,
     such as the method `client_options` of the base service `IDicomSecurity`. The usual port is 2762 then.
 
+    `observers` are shown every PDU and DIMSE message, and may change what is sent: objects that provide
+    `INotifyReceiveMessage`, `INotifySendMessage` or both (`txdicom.interfaces.observers`).
+
+    `user_identity` says who asks, on every association (PS3.7 D.3.3.7): a `User`, by name or by name and passcode; a
+    Kerberos ticket, a SAML assertion or a JSON Web Token as a `UserIdentityRQ` of kind 3, 4 or 5. A peer that does not
+    let the user in rejects the association with result 1, source 2, reason 1.
+
     Raises ValueError where a parameter makes no sense, SettingsError for files of TLS that cannot be used.
     """
     config = client_config(
@@ -328,10 +335,22 @@ def connect(
         max_pdu=max_pdu,
     )
     return Association(
-        Connector(reactor, peer, calling_ae, config, window, tls),
+        Connector(reactor, peer, calling_ae, config, window, tls, _observers(observers), user_identity),
         [proposals.as_context(one) for one in contexts or ()],
         files,
     )
+
+
+def _observers(objects: Sequence[object]) -> Observers | None:
+    if not objects:
+        return None
+    from txdicom.services.observed import observers_of
+
+    for one in objects:
+        if observers_of([one]) is None:
+            what = f"{one!r} provides neither INotifyReceiveMessage nor INotifySendMessage"
+            raise ValueError(f"observers: {what}: say so by zope.interface.implementer")
+    return observers_of(objects)
 
 
 def contexts_for(files: Paths | Selection) -> list[Context]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 
+from txdicom.errors import RAISED, ConnectionFailed
 from txdicom.net.config import NetConfig
 from txdicom.net.requestor import Requestor
 from txdicom.net.tls import TLS, ClientTls
 from txdicom.scu.contexts import proposed
 from txdicom.scu.peer import check_ae_title
+from txdicom.scu.user import User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 
     from txdicom.net import association as net
+    from txdicom.net.observing import Observers
     from txdicom.net.roles import Performer
+    from txdicom.pdu.types import UserIdentityRQ
     from txdicom.scu.contexts import Context
     from txdicom.scu.peer import Peer
 
@@ -71,6 +76,8 @@ class Connector:
         config: NetConfig,
         window: int,
         tls: Security | None = None,
+        observers: Observers | None = None,
+        user_identity: User | UserIdentityRQ | None = None,
     ) -> None:
         if not 0 <= window <= 65_535:
             raise ValueError(f"window is {window}: it has to be from 0 (no limit) to 65535 operations")
@@ -80,31 +87,48 @@ class Connector:
         self.window = window
         self._config = config
         self._options = ClientTls(tls).client_options if isinstance(tls, TLS) else tls
+        self._observers = observers
+        self._user_identity = user_identity.item() if isinstance(user_identity, User) else user_identity
 
     def open(self, contexts: Sequence[Context], performer: Performer) -> Deferred[net.Association]:
         """One association with these presentation contexts, at most 128; see `Requestor` for its errors.
+
+        ConnectionFailed too where there are no options of TLS for this host: what gives them may be an add-in.
 
         A window of one operation is what holds without negotiation: then the item is left out, for the sake of peers
         that stumble over it.
         """
         requests, roles = proposed(contexts)
-        place = endpoint(self.reactor, self.peer.host, self.peer.port)
-        if self._options is not None:
-            place = wrapClientTLS(self._options(self.peer.host), place)
+        try:
+            place = self._place()
+        except RAISED as error:
+            return fail(_not_connected(self.peer, error))
         requestor = Requestor(
             place,
             self._config,
             self.reactor,
             peer_name=str(self.peer),
             performer=performer,
+            observers=self._observers,
         )
         return requestor.request(
             self.calling_ae,
             self.peer.ae_title,
             requests,
             roles=roles,
+            user_identity=self._user_identity,
             window=None if self.window == 1 else (self.window, 1),
         )
+
+    def _place(self) -> IStreamClientEndpoint:
+        place = endpoint(self.reactor, self.peer.host, self.peer.port)
+        return place if self._options is None else wrapClientTLS(self._options(self.peer.host), place)
+
+
+def _not_connected(peer: Peer, cause: BaseException) -> ConnectionFailed:
+    error = ConnectionFailed(f"cannot connect to {peer}: {str(cause) or type(cause).__name__}")
+    error.__cause__ = cause
+    return error
 
 
 def endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:

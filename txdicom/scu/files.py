@@ -1,7 +1,7 @@
 """The files that a C-STORE sends: found, looked at, opened.
 
 Of each file the File Meta Information is read, and of the data set, which goes out byte for byte, the SOP class and
-instance. pydicom is asked only where a file does not say its transfer syntax.
+instance, and whether it is all there. pydicom is asked only where a file does not say its transfer syntax.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from twisted.internet.threads import deferToThreadPool
 
 from txdicom import uids
+from txdicom.archive.ending import cut_short
 from txdicom.archive.identity import identify_file
 from txdicom.archive.walker import BadDataSet, NeedMore, scan
 from txdicom.part10 import PREAMBLE_LENGTH, PREFIX, FileMeta, NeedMoreBytes, read_meta, read_meta_from
@@ -186,6 +187,8 @@ def _read(fd: int, path: str) -> Instance:
     ):
         if not uids.is_uid(uid):
             raise ValueError(f"the {what} {uid[:64]!r} is no UID" if uid else f"there is no {what}")
+    if reason := cut_short(fd, offset, size, meta.transfer_syntax, head[offset:]):
+        raise ValueError(reason)
     return Instance(path, meta.sop_class, meta.sop_instance, meta.transfer_syntax, offset, size, status.st_mtime_ns)
 
 

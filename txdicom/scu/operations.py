@@ -74,7 +74,7 @@ class Calls(ABC):
             from txdicom.services import query_retrieve as qr
 
             dataset = qr.identifier_of(identifier, level, unique_key=True)
-            association, context = await self._context(_sop_class(model, 0))
+            association, context = await self._context(qr.sop_class_of(model, "find"))
             return qr.Find(association, context, dataset, priority=priority, timeout=timeout)
 
         return self._results(begin)
@@ -98,7 +98,7 @@ class Calls(ABC):
             from txdicom.services import query_retrieve as qr
 
             dataset = qr.identifier_of(identifier, level)
-            association, context = await self._context(_sop_class(model, 1))
+            association, context = await self._context(qr.sop_class_of(model, "move"))
             return qr.move(association, context, dataset, destination, priority=priority, timeout=timeout)
 
         return self._results(begin)
@@ -125,7 +125,7 @@ class Calls(ABC):
             from txdicom.services import query_retrieve as qr
 
             dataset = qr.identifier_of(identifier, level)
-            association, context, receive = await self._for_retrieval(_sop_class(model, 2), storage)
+            association, context, receive = await self._for_retrieval(qr.sop_class_of(model, "get"), storage)
             end = receive(handler)
             try:
                 return _Get(qr.get(association, context, dataset, priority=priority, timeout=timeout), end)
@@ -316,9 +316,3 @@ class _Get:
         """The same, then waits for the end."""
         self.abandon()
         await self._retrieve.aclose()
-
-
-def _sop_class(model: str, which: int) -> str:
-    from txdicom.services.query_retrieve import MODELS
-
-    return MODELS[model.upper()][which] if model.upper() in MODELS else model

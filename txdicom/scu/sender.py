@@ -9,7 +9,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
@@ -17,6 +16,7 @@ from txdicom import uids
 from txdicom.dimse.messages import status_of
 from txdicom.errors import AssociationAborted, DicomError, DimseTimeout
 from txdicom.net.sending import FileSource, MemorySource, PaddedFileSource
+from txdicom.net.waiting import Waiters
 from txdicom.scu import reencode
 from txdicom.scu.contexts import NATIVE
 from txdicom.scu.files import Instance, Unsendable, open_instance, why
@@ -102,7 +102,7 @@ class Sender:
         self._under_way = 0
         self._ready: deque[StoreResult] = deque()
         self._error: Exception | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._waiters = Waiters()
 
     # -- Operation -----------------------------------------------------------------------------------------------------
 
@@ -118,20 +118,20 @@ class Sender:
                     raise error
                 if self._exhausted:
                     raise StopAsyncIteration
-            await self._wait()
+            await self._waiters.wait()
 
     def abandon(self) -> None:
         """Sends no further file; what is on its way is not interrupted."""
         self._exhausted = True
         self.unsent()
         self._ready.clear()
-        self._wake()
+        self._waiters.wake()
 
     async def aclose(self) -> None:
         """The same, then waits for the answers to what is on its way."""
         self.abandon()
         while self._under_way or self._converting:
-            await self._wait()
+            await self._waiters.wait()
         self._ready.clear()
 
     def unsent(self) -> list[Instance]:
@@ -208,13 +208,13 @@ class Sender:
         self._converting = False
         if not self._exhausted:
             self._next = _Prepared(instance, route, MemorySource(data))
-        self._wake()
+        self._waiters.wake()
 
     def _not_converted(self, failure: Failure, instance: Instance) -> None:
         self._converting = False
         failure.trap(ValueError)
         self._failed(instance, str(failure.value))
-        self._wake()
+        self._waiters.wake()
 
     def _send(self, prepared: _Prepared) -> None:
         instance, route, source = prepared
@@ -252,7 +252,7 @@ class Sender:
                     instance.size,
                 )
             )
-        self._wake()
+        self._waiters.wake()
 
     def _not_answered(self, failure: Failure, instance: Instance, route: Route) -> None:
         self._ended(route.association)
@@ -260,7 +260,7 @@ class Sender:
         error = failure.value
         if self._error is None and (isinstance(error, DimseTimeout) or not route.association.established):
             self._error = error if isinstance(error, DicomError) else AssociationAborted(str(error))
-        self._wake()
+        self._waiters.wake()
 
     def _ended(self, association: Association) -> None:
         self._outstanding[association] -= 1
@@ -270,17 +270,6 @@ class Sender:
         self._ready.append(
             StoreResult(instance.path, instance.sop_class, instance.sop_instance, error=reason, size=instance.size)
         )
-
-    def _wait(self) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            if not one.called:
-                one.callback(None)
 
 
 def _source(fd: int, instance: Instance) -> FileSource:

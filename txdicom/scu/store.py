@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 
 from txdicom.errors import AssociationAborted, DicomError, LocalProtocolError
+from txdicom.net.waiting import Waiters
 from txdicom.scu.association import connect
 from txdicom.scu.contexts import for_instances
 from txdicom.scu.files import Instance, Unsendable, selected
@@ -28,6 +29,10 @@ _log = Logger()
 
 #: results that may wait for their reader before no further file is sent
 _UNREAD: Final = 64
+#: seconds before a lost association is replaced: at first, twice as many after each further loss, at most
+_DELAY, _LONGEST_DELAY = 0.1, 5.0
+#: seconds after which the loss of an association has nothing to do with the one before
+_SOUND: Final = 10.0
 #: associations that may be lost in a row without a file stored over them, before no further one is opened
 _FRUITLESS: Final = 3
 
@@ -73,7 +78,7 @@ class StoreScu:
         if associations < 1:
             raise ValueError(f"associations is {associations}: it has to be at least 1")
         connect(reactor, peer, **options)  # says what is wrong with the options
-        self._reactor = reactor
+        self.reactor = reactor
         self._peer = peer
         self._options = options
         self._entered = False
@@ -102,13 +107,14 @@ class StoreScu:
         """C-STORE of files, and of all DICOM files below folders: a result for each, as the answers come.
 
         Raises what becomes of the first association if it cannot be opened (`ConnectionFailed`, `AssociationRejected`,
-        …). Where one is lost, the files that were on their way over it have failed, and a new one goes on with the
-        rest, unless three in a row were lost without a file stored over them. A further or new one that cannot be
+        …). Where one is lost, the files that were on their way over it have failed, and after a pause, longer with
+        each loss up to 5 s, a new one goes on with the rest, unless three in a row were lost without a file stored
+        over them. A further or new one that cannot be
         opened leaves its files to the others; files that no association is left for have a result that says so.
         """
 
         async def begin() -> Job:
-            selection = await selected(self._reactor, files)
+            selection = await selected(self.reactor, files)
             if not self._entered:
                 raise LocalProtocolError("use StoreScu within its `async with` block")
             job = Job(self, selection, priority)
@@ -116,11 +122,11 @@ class StoreScu:
             await job.start()
             return job
 
-        return Results(self._reactor, begin)
+        return Results(self.reactor, begin)
 
     def association(self, selection: Selection) -> Association:
         """One more association for these files, not open yet."""
-        return connect(self._reactor, self._peer, contexts=for_instances(selection.instances), **self._options)
+        return connect(self.reactor, self._peer, contexts=for_instances(selection.instances), **self._options)
 
     @property
     def bytes_sent(self) -> int:
@@ -133,13 +139,14 @@ class Job:
 
     def __init__(self, scu: StoreScu, selection: Selection, priority: int) -> None:
         self._scu = scu
+        self._reactor = scu.reactor
         self._selection = selection
         self._priority = priority
         self._queue: deque[Instance | Unsendable] = deque(selection.files)
         self._ready: deque[StoreResult] = deque()
         self._workers: list[Deferred[None]] = []
         self._working = 0
-        self._waiting: list[Deferred[None]] = []
+        self._waiters = Waiters()
         self._lost = ""  # how the last lost association ended
         sizes = [one.size for one in selection.files if isinstance(one, Instance)]
         self._of_files, self._of_bytes = len(selection.files), sum(sizes)
@@ -173,8 +180,9 @@ class Job:
 
     async def _work(self, opened: Deferred[None] | None) -> None:
         """One association's share; where it is lost, a new one goes on with what is left."""
-        why, fruitless = "", 0
+        why, fruitless, delay = "", 0, _DELAY
         while True:
+            began = self._reactor.seconds()
             try:
                 async with self._scu.association(self._selection) as association:
                     if opened is not None and not opened.called:
@@ -191,7 +199,24 @@ class Job:
                 return
             if fruitless == _FRUITLESS:
                 raise AssociationAborted(f"{fruitless} in a row were lost without a file stored, the last one: {why}")
-            _log.warn("an association for storage was lost, a new one goes on: {why}", why=why)
+            if self._reactor.seconds() - began > _SOUND:
+                delay = _DELAY
+            text = "an association for storage was lost, a new one goes on in {delay:g} s: {why}"
+            _log.warn(text, delay=delay, why=why)
+            if not await self._pause(delay):
+                return
+            delay = min(2 * delay, _LONGEST_DELAY)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Waits so long, or until there is nothing left to do; whether there is something left."""
+        over = self._reactor.callLater(seconds, self._waiters.wake)
+        try:
+            while over.active() and not self._stopped and self._queue:
+                await self._waiters.wait()
+        finally:
+            if over.active():
+                over.cancel()
+        return not self._stopped and bool(self._queue)
 
     async def _send_over(self, association: Association) -> None:
         """Sends until nothing is left; raises `_Lost`."""
@@ -209,7 +234,7 @@ class Job:
                 stored = stored or result.stored
                 self._put(result)
                 while len(self._ready) >= _UNREAD and not self._stopped:
-                    await self._wait()
+                    await self._waiters.wait()
                 if self._cancelled:  # by whoever was told of this result: `cancel` does not stop what runs
                     raise CancelledError
         finally:
@@ -237,7 +262,7 @@ class Job:
 
     def _worker_ended(self, result: Any) -> Any:
         self._working -= 1
-        self._wake()
+        self._waiters.wake()
         return result
 
     def _put(self, result: StoreResult) -> None:
@@ -246,7 +271,7 @@ class Job:
         self._ready.append(result)
         if self._scu.progress is not None:
             self._scu.progress(Progress(self._files, self._of_files, self._bytes, self._of_bytes))
-        self._wake()
+        self._waiters.wake()
 
     # -- Operation -----------------------------------------------------------------------------------------------------
 
@@ -258,10 +283,10 @@ class Job:
                     raise StopAsyncIteration
                 self._leave_over(self._queue.popleft())
             else:
-                await self._wait()
+                await self._waiters.wait()
         result = self._ready.popleft()
         if len(self._ready) == _UNREAD // 2:
-            self._wake()
+            self._waiters.wake()
         return result
 
     def _leave_over(self, item: Instance | Unsendable) -> None:
@@ -276,7 +301,7 @@ class Job:
         self._stopped = True
         self._queue.clear()
         self._ready.clear()
-        self._wake()
+        self._waiters.wake()
 
     async def aclose(self) -> None:
         """The same, then waits until the associations are released."""
@@ -296,14 +321,3 @@ class Job:
         for succeeded, result in results:
             if not succeeded:
                 result.raiseException()
-
-    def _wait(self) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            if not one.called:
-                one.callback(None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from txdicom.interfaces import is_blocking
+from txdicom.interfaces.addin import name_of
 from txdicom.services.blocking import AddinThreads, BlockingPool
 from txdicom.services.health import Health
 from txdicom.services.watchdog import Watchdog
@@ -42,6 +43,11 @@ class AddinCalls:
         self._drain_timeout = drain_timeout
         self._until: float | None = None
 
+    def configure(self, *, timeout: float, drain_timeout: float) -> None:
+        """Has other times hold for calls to come."""
+        self.pool.timeout = timeout
+        self._drain_timeout = drain_timeout
+
     def handler(self, addin: object, name: str) -> Handler:
         """The method `name` of `addin`, as requests call it."""
         return Handler(self, addin, name)
@@ -73,7 +79,7 @@ class Handler:
     __slots__ = ("_call", "_method", "addin", "health", "name", "threads", "watchdog")
 
     def __init__(self, calls: AddinCalls, addin: object, name: str) -> None:
-        self.addin = str(getattr(addin, "name", type(addin).__name__))
+        self.addin = name_of(addin)
         self.name = name
         self.health = calls.health
         self.watchdog = calls.watchdog

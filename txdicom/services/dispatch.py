@@ -5,7 +5,8 @@ The same table says which presentation contexts are accepted, so that nothing is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from zope.interface import Interface
 
@@ -36,6 +37,7 @@ from txdicom.interfaces import (
     IProcessNSet,
     declared_contexts,
 )
+from txdicom.interfaces.addin import name_of
 from txdicom.services.calls import AddinCalls
 from txdicom.services.find import FindRequest
 from txdicom.services.normalized import NormalizedRequest
@@ -76,6 +78,7 @@ _OTHERS_OF_C: Final[dict[int, type[Request]]] = {
     CommandField.C_GET_RQ: GetRequest,
     CommandField.C_MOVE_RQ: MoveRequest,
 }
+_NONE: Final[dict[str, Any]] = {}
 #: keys whose handler is remembered
 _REMEMBERED: Final = 4096
 
@@ -101,7 +104,8 @@ class Found(dict[Key, "Handler | None"]):
 class Dispatcher:
     """Finds the handler of each request among the add-ins it was built from, and checks what can be checked for all.
 
-    `calls` is what their handlers share; without it none can be blocking, and none is watched.
+    `calls` is what their handlers share; without it none can be blocking, and none is watched. `character_set_of` gives
+    the Specific Character Set of Identifiers that say none on an association, or "", at once or later.
     """
 
     def __init__(
@@ -112,9 +116,15 @@ class Dispatcher:
         unknown_sop_classes: bool = True,
         destinations: Destinations | None = None,
         calls: AddinCalls | None = None,
+        character_set_of: Callable[[Association], Any] | None = None,
     ) -> None:
         self._spool = spool
-        self._destinations = destinations
+        query = {"character_set_of": character_set_of}
+        self._keywords: dict[int, dict[str, Any]] = {
+            CommandField.C_FIND_RQ: query,
+            CommandField.C_GET_RQ: query,
+            CommandField.C_MOVE_RQ: {**query, "destinations": destinations},
+        }
         self._unknown = unknown_sop_classes
         self._calls = calls or AddinCalls(None)
         self._exact: dict[Key, Handler] = {}
@@ -132,8 +142,7 @@ class Dispatcher:
                 self._preferences[abstract_syntax] = (*exact, *(one for one in storage if one not in exact))
 
     def _register(self, addin: object, problems: list[str]) -> None:
-        owner = str(getattr(addin, "name", type(addin).__name__))
-        problems += [f"add-in {owner}: {name} has no @presentation_context" for name in undeclared(addin)]
+        problems += [f"add-in {name_of(addin)}: {name} has no @presentation_context" for name in undeclared(addin)]
         for field, (interface, name) in METHODS.items():
             if not interface.providedBy(addin):
                 continue
@@ -189,6 +198,23 @@ class Dispatcher:
             return self._storage.get((field, transfer_syntax))
         return handler
 
+    def beside(self, contexts: Iterable[tuple[str, tuple[str, ...], Any]]) -> Dispatcher:
+        """One for an association on which add-ins accept presentation contexts beside the declared ones, or instead.
+
+        These are (abstract syntax, transfer syntaxes, add-in): requests go to the methods that the add-in has, others
+        to whoever declared the abstract syntax.
+        """
+        other = copy(self)
+        other._exact, other._preferences = dict(self._exact), dict(self._preferences)
+        other._found = Found(other._handler)
+        for abstract_syntax, transfer_syntaxes, addin in contexts:
+            preferred = other._preferences[abstract_syntax] = transfer_syntaxes or self._usual(abstract_syntax)
+            for field, (interface, name) in METHODS.items():
+                if interface.providedBy(addin):
+                    handler = self._calls.handler(addin, name)
+                    other._exact |= {(field, abstract_syntax, one): handler for one in preferred}
+        return other
+
     # -- messages ------------------------------------------------------------------------------------------------------
 
     def perform(self, association: Association, context: AcceptedContext, command: Command) -> Request:
@@ -211,9 +237,8 @@ class Dispatcher:
         if field in _OTHERS_OF_C:
             if refusal is None and command.affected_sop_class != abstract_syntax:
                 refusal = SOP_CLASS_NOT_SUPPORTED
-            if field == CommandField.C_MOVE_RQ:
-                return MoveRequest(association, context, command, handler, refusal, self._destinations)
-            return _OTHERS_OF_C[field](association, context, command, handler, refusal)
+            keywords = self._keywords.get(field, _NONE)
+            return _OTHERS_OF_C[field](association, context, command, handler, refusal, **keywords)
         if refusal is None and (command.affected_sop_class or command.requested_sop_class) != abstract_syntax:
             refusal = NO_SUCH_SOP_CLASS
         return NormalizedRequest(association, context, command, handler, refusal)

@@ -11,13 +11,22 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
-def read_dataset(data: bytes, transfer_syntax: str) -> Dataset:
-    """The data set that `data` encodes; elements are read when they are asked for."""
+def read_dataset(data: bytes, transfer_syntax: str, character_set: str = "") -> Dataset:
+    """The data set that `data` encodes; elements are read when they are asked for.
+
+    `character_set` is the Specific Character Set of one that says none, as a data set has it.
+    """
+    from pydicom.charset import convert_encodings, default_encoding
     from pydicom.filereader import read_dataset as read
 
     if transfer_syntax in DEFLATED:
         data = inflate(data)
-    return read(BytesIO(data), transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN, transfer_syntax != EXPLICIT_VR_BIG_ENDIAN)
+    return read(
+        BytesIO(data),
+        transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN,
+        transfer_syntax != EXPLICIT_VR_BIG_ENDIAN,
+        parent_encoding=convert_encodings(character_set.split("\\")) if character_set else default_encoding,
+    )
 
 
 def write_dataset(dataset: Dataset, transfer_syntax: str) -> bytes:

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from txdicom.dimse import messages
 from txdicom.dimse.status import OUT_OF_RESOURCES, PENDING, PENDING_UNSUPPORTED_KEYS, SUCCESS, Status
+from txdicom.errors import RAISED
 from txdicom.interfaces import Match
 from txdicom.net.sending import MemorySource
 from txdicom.services.blocking import END, Steps
@@ -25,6 +26,7 @@ class FindRequest(QueryRequest):
 
     async def converse(self) -> Status:
         """Sends every match (PS3.4 C.4.1.3.1); Success after the last one."""
+        await self.prepare()
         matches = self._iterator(await self.asked())
         watchdog = self._addin.watchdog
         try:
@@ -96,7 +98,7 @@ class FindRequest(QueryRequest):
                 Deferred.fromCoroutine(_aclose(matches)).addErrback(self._log_failure)
             elif hasattr(matches, "close"):
                 matches.close()
-        except (Exception, SystemExit):  # noqa: BLE001 (an add-in may raise anything; it harms only its own message)
+        except RAISED:
             self._log_failure(Failure())
 
 

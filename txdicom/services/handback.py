@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from txdicom.errors import RAISED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -73,7 +75,7 @@ class Handback:
             function, argument = calls.popleft()
             try:
                 function(argument)
-            except Exception:  # noqa: BLE001 (the others have to hear of theirs)
+            except RAISED:  # the others have to hear of theirs
                 _log.failure("a call back from another thread failed")
 
     def connectionLost(self, reason: Failure) -> None:

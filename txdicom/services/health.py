@@ -28,7 +28,7 @@ class AddinHealth:
     last_failure: float | None
     """When that was the last time, in seconds since 1970."""
     last_error: str
-    """The type of the exception then; its text could speak of a patient."""
+    """The type of the exception then, and where it was raised; its text only where it cannot speak of a patient."""
 
 
 class _Failures:
@@ -48,7 +48,7 @@ class Health:
         self._failures: dict[str, _Failures] = {}
 
     def failed(self, addin: str, error: str) -> None:
-        """A message had to be answered for `addin`, because of an exception of the type `error`."""
+        """A message had to be answered for `addin`, because of `error`, which speaks of no patient."""
         failures = self._failures.setdefault(addin, _Failures())
         failures.count += 1
         failures.last = time.time()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
+from txdicom.interfaces import INotifyReceiveMessage, INotifySendMessage
+from txdicom.net.observing import Observers
 from txdicom.services.encoding import write_dataset
 from txdicom.uids import DEFLATED, EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydicom import Dataset
 
 #: bytes of a data set that are kept without pixel data, and with it
@@ -62,6 +66,16 @@ class ObservedDataSets:
     def write(self, dataset: Dataset, transfer_syntax: str) -> bytes:
         """The data set encoded in `transfer_syntax`."""
         return write_dataset(dataset, transfer_syntax)
+
+
+def observers_of(objects: Iterable[object], *, pixel_data: bool = False) -> Observers | None:
+    """Those of `objects` that look on at messages, with or without pixel data; None where none does."""
+    found = tuple(objects)
+    receivers = [one for one in found if INotifyReceiveMessage.providedBy(one)]
+    senders = [one for one in found if INotifySendMessage.providedBy(one)]
+    if not (receivers or senders):
+        return None
+    return Observers(receivers, senders, ObservedDataSets(pixel_data=pixel_data))
 
 
 def _strip(dataset: Dataset) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from txdicom import uids
 from txdicom.dimse import messages, requests
@@ -228,3 +228,9 @@ MODELS: Final = {
     "STUDY": (uids.STUDY_ROOT_FIND, uids.STUDY_ROOT_MOVE, uids.STUDY_ROOT_GET),
     "PATIENT": (uids.PATIENT_ROOT_FIND, uids.PATIENT_ROOT_MOVE, uids.PATIENT_ROOT_GET),
 }
+
+
+def sop_class_of(model: str, service: Literal["find", "move", "get"]) -> str:
+    """The SOP class of an information model by its name; `model` itself where it is none: it is a UID then."""
+    classes = MODELS.get(model.upper())
+    return model if classes is None else classes[("find", "move", "get").index(service)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
@@ -13,8 +13,7 @@ from zope.interface import implementer
 from txdicom.dimse.status import CANCEL, UNABLE_TO_PROCESS, Status
 from txdicom.errors import StatusError
 from txdicom.interfaces import IQueryRequest
-from txdicom.services.normalized import MAX_DATA_SET
-from txdicom.services.request import Request
+from txdicom.services.in_memory import InMemoryRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from twisted.python.failure import Failure
 
-    from txdicom.dimse.command import Command
     from txdicom.net.association import Association
-    from txdicom.ul.negotiation import AcceptedContext
 
 #: seconds that one operation may work before others get their turn at the reactor
 _TURN: Final = 0.005
@@ -33,32 +30,25 @@ _SOON: Final = 1e-6
 
 
 @implementer(IQueryRequest)
-class QueryRequest(Request, ABC):
+class QueryRequest(InMemoryRequest, ABC):
     """A request that is answered in a conversation: a subclass's `converse`, which has the final status as its result.
 
     A C-CANCEL, the end of the association and a stop are answered at once (PS3.4 C.4.1.3.1), and end the conversation
     where it waits.
     """
 
-    __slots__ = ("_begun", "_data", "_dataset", "_turn")
+    __slots__ = ("_begun", "_character_set", "_character_set_of", "_turn")
 
     unable: ClassVar[Status] = UNABLE_TO_PROCESS
     cancellable: ClassVar[bool] = True
-    #: answers an Identifier that is not taken into memory
-    too_large: ClassVar[Status]
+    data_set: ClassVar[str] = "an Identifier"
 
-    def __init__(
-        self,
-        association: Association,
-        context: AcceptedContext,
-        command: Command,
-        handler: Callable[[Any], Any] | None,
-        refusal: Status | None,
-    ) -> None:
-        super().__init__(association, context, command, type(self).converse if handler else None, refusal)
-        self._addin = handler
-        self._data = bytearray()
-        self._dataset: Dataset | None = None
+    def __init__(self, *args: Any, character_set_of: Callable[[Association], Any] | None = None) -> None:
+        super().__init__(*args)
+        self._character_set_of = character_set_of
+        self._character_set = ""
+        if self._handler is not None:
+            self._handler = type(self).converse  # which asks the add-in
         self._begun = False
         self._turn = 0.0  # when the present turn at the reactor began
 
@@ -69,10 +59,10 @@ class QueryRequest(Request, ABC):
             from txdicom.services.encoding import read_dataset
 
             try:
-                self._dataset = read_dataset(bytes(self._data), self.transfer_syntax)
+                self._dataset = read_dataset(bytes(self._data), self.transfer_syntax, self._character_set)
             except Exception as error:
                 raise StatusError(self.unable.with_comment("the Identifier cannot be read")) from error
-        return self._dataset
+        return cast("Dataset", self._dataset)
 
     @property
     def dataset(self) -> Any:
@@ -84,15 +74,6 @@ class QueryRequest(Request, ABC):
         """Has the add-in answer and sends what it gives; the final status."""
 
     # -- Performance ---------------------------------------------------------------------------------------------------
-
-    def write(self, data: memoryview) -> None:
-        """A slice of the Identifier."""
-        if self.refusal is not None:
-            return
-        self._data += data
-        if len(self._data) > MAX_DATA_SET:
-            self._data = bytearray()
-            self.refusal = self.too_large.with_comment(f"an Identifier of over {MAX_DATA_SET} bytes")
 
     def start(self) -> None:
         """It is this request's turn, if it is still wanted."""
@@ -114,12 +95,13 @@ class QueryRequest(Request, ABC):
         """Whether a cancellation is answered before the conversation has ended."""
         return True
 
-    def let_go(self) -> None:
-        """Frees the Identifier."""
-        self._data = bytearray()
-        self._dataset = None
-
     # -- for the conversation ------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """What has to be known before the add-in is asked: the character set of an Identifier that says none."""
+        if self._character_set_of is not None:
+            self._character_set = await resolved(self._character_set_of(self.association))
+            self.restart_timeout()
 
     async def asked(self) -> Any:
         """What the add-in's method gives, waited for."""

@@ -7,7 +7,7 @@ no Deferred. One that waits has the time that the association's own timer gives 
 from __future__ import annotations
 
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -16,8 +16,9 @@ from zope.interface import implementer
 
 from txdicom.dimse import messages
 from txdicom.dimse.status import Status
-from txdicom.errors import DicomError, StatusError
+from txdicom.errors import RAISED, DicomError, StatusError
 from txdicom.interfaces import IRequest
+from txdicom.services.failures import summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from txdicom.ul.negotiation import AcceptedContext
 
 _log = Logger()
-
-#: what a handler may raise without harm to others; SystemExit comes from libraries that were written for commands
-_RAISED: Final = (Exception, SystemExit)
 
 
 @implementer(IRequest)
@@ -130,7 +128,7 @@ class Request:
             return
         try:
             result = self._handler(self)
-        except _RAISED:
+        except RAISED:
             self._failed(Failure())
             return
         if type(result) is CoroutineType:
@@ -203,7 +201,7 @@ class Request:
             watchdog.call = None
             self._coroutine = None
             self._succeeded(stop.value)
-        except _RAISED:
+        except RAISED:
             watchdog.call = None
             self._coroutine = None
             self._failed(Failure())
@@ -237,15 +235,15 @@ class Request:
         """Cancels what a handler waits for: the add-in's own, which may do anything then."""
         try:
             deferred.cancel()
-        except _RAISED:
+        except RAISED:
             self._log_failure(Failure())
 
     def _too_late(self) -> None:
         _log.error(
-            "{command} on association {number}: the add-in {addin} has not answered within {seconds:g} s"
+            "{command} on association {association}: the add-in {addin} has not answered within {seconds:g} s"
             " (addin_timeout)",
             command=self.command.name,
-            number=self.association.number,
+            association=self.association.number,
             addin=self._addin.addin,
             seconds=self.association.config.addin_timeout,
         )
@@ -262,7 +260,7 @@ class Request:
             return
         try:
             self.answer_with(result)
-        except Exception:  # what a handler gave may be anything; it harms only its own message
+        except RAISED:  # what a handler gave may be anything; it harms only its own message
             if self._answered:
                 raise
             self._failed(Failure())
@@ -282,12 +280,12 @@ class Request:
         self.answer(self.unable.with_comment("the handler failed" if not self.cancelled else "cancelled"))
 
     def _log_failure(self, failure: Failure) -> None:
-        self._addin.health.failed(self._addin.addin, failure.type.__name__ if failure.type else "")
+        self._addin.health.failed(self._addin.addin, summary_of(failure))
         _log.failure(
-            "{command} on association {number}: the add-in {addin} failed",
+            "{command} on association {association}: the add-in {addin} failed",
             failure,
             command=self.command.name,
-            number=self.association.number,
+            association=self.association.number,
             addin=self._addin.addin,
         )
 

@@ -12,18 +12,16 @@ from txdicom.dimse.status import CANCEL, MOVE_DESTINATION_UNKNOWN, PENDING, UNAB
 from txdicom.errors import DicomError, NotFound, StatusError
 from txdicom.interfaces import Retrieval
 from txdicom.services.querying import QueryRequest, resolved
-from txdicom.services.sources import source_of
+from txdicom.services.sources import close
 from txdicom.services.suboperations import SubOperations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from twisted.internet.defer import Deferred
 
-    from txdicom.dimse.command import Command
     from txdicom.interfaces import InstanceRef
     from txdicom.net.association import Association
-    from txdicom.ul.negotiation import AcceptedContext
 
 
 class Destination(Protocol):
@@ -53,8 +51,8 @@ class RetrieveRequest(QueryRequest):
 
     too_large: ClassVar[Status] = UNABLE_TO_CALCULATE_MATCHES
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, *args: Any, **of_peer: Any) -> None:
+        super().__init__(*args, **of_peer)
         self._sub: SubOperations | None = None
 
     async def converse(self) -> Status:
@@ -69,9 +67,6 @@ class RetrieveRequest(QueryRequest):
         sub.conclude()
         # a C-CANCEL that came when nothing remained came too late
         return CANCEL if self.cancelled and sub.tally.remaining else sub.tally.outcome()
-
-    async def prepare(self) -> None:
-        """What has to be known before the add-in is asked."""
 
     def originator(self) -> dict[str, Any]:
         """What the C-STORE requests say of the operation they are for."""
@@ -112,7 +107,7 @@ class RetrieveRequest(QueryRequest):
         def ended() -> None:
             if opening and opening[0].called:  # cancelled: nobody takes it
                 for one in kept:
-                    source_of(one, instance.transfer_syntax).close()
+                    close(one)
 
         def run() -> Any:
             kept.append(instance.open())
@@ -142,16 +137,8 @@ class MoveRequest(RetrieveRequest):
 
     __slots__ = ("_destination", "_destinations", "_target")
 
-    def __init__(
-        self,
-        association: Association,
-        context: AcceptedContext,
-        command: Command,
-        handler: Callable[[Any], Any] | None,
-        refusal: Status | None,
-        destinations: Destinations | None,
-    ) -> None:
-        super().__init__(association, context, command, handler, refusal)
+    def __init__(self, *args: Any, destinations: Destinations | None, **of_peer: Any) -> None:
+        super().__init__(*args, **of_peer)
         self._destinations = destinations
         self._destination: Destination | None = None
         self._target: Association | None = None  # the association to it, while there is one
@@ -162,7 +149,8 @@ class MoveRequest(RetrieveRequest):
         return self.command.move_destination or ""
 
     async def prepare(self) -> None:
-        """Finds the destination (PS3.4 C.4.2.1.5: A801)."""
+        """Finds the destination too (PS3.4 C.4.2.1.5: A801)."""
+        await super().prepare()
         try:
             if self._destinations is None:
                 raise NotFound("no destinations are known")

@@ -6,11 +6,16 @@ import os
 from io import BufferedRandom, BufferedReader, FileIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from twisted.logger import Logger
+
+from txdicom.errors import RAISED
 from txdicom.net.sending import FileSource, MemorySource, PaddedFileSource
 from txdicom.uids import DEFLATED
 
 if TYPE_CHECKING:
     from txdicom.net.sending import DataSource
+
+_log = Logger()
 
 
 class StreamSource:
@@ -44,18 +49,47 @@ class StreamSource:
 
     def close(self) -> None:
         """Closes the stream."""
-        self._stream.close()
+        close(self._stream)
+
+
+class ForeignSource:
+    """A `DataSource` of an add-in's own, whose `close` may fail without harm to the messages behind it."""
+
+    def __init__(self, source: DataSource) -> None:
+        self.size = source.size
+        self.read_into = source.read_into
+        self._source = source
+
+    def close(self) -> None:
+        """See `DataSource`."""
+        close(self._source)
+
+
+def close(opened: Any) -> None:
+    """Closes what `open` gave and nobody takes: it may be anything."""
+    try:
+        if hasattr(opened, "close"):
+            opened.close()
+    except RAISED:
+        _log.failure("an instance that was opened cannot be closed")
 
 
 def source_of(opened: Any, transfer_syntax: str) -> DataSource:
-    """`opened` as a data source; TypeError for what can be none, OSError as the file raises it.
+    """`opened` as a data source. TypeError for what can be none, OSError as the file raises it: then it is closed.
 
     A deflated data set of odd length gets the zero byte that its encoder left out (PS3.5 A.5).
     """
+    try:
+        return _source_of(opened, transfer_syntax)
+    except BaseException:
+        close(opened)
+        raise
+
+
+def _source_of(opened: Any, transfer_syntax: str) -> DataSource:
     pad = transfer_syntax in DEFLATED
     if hasattr(opened, "read_into"):
-        source: DataSource = opened
-        return source
+        return opened if isinstance(opened, FileSource | MemorySource) else ForeignSource(opened)
     if hasattr(opened, "read"):
         # others have a `fileno` too, and give other bytes than it does: those that decompress
         raw = opened.raw if isinstance(opened, BufferedReader | BufferedRandom) else opened
@@ -67,7 +101,7 @@ def source_of(opened: Any, transfer_syntax: str) -> DataSource:
         raise TypeError(f"an InstanceRef opens a binary file, bytes or a DataSource, not {what}") from None
     if pad and len(data) % 2:
         data = memoryview(bytes(data) + b"\0")
-    return MemorySource(data)  # type: ignore[arg-type]  # it wants nothing of bytes but a view
+    return MemorySource(data)
 
 
 def _file_source(file: BinaryIO, *, pad: bool) -> FileSource:

@@ -228,6 +228,7 @@ class Received:
 
     def chunks(self) -> Iterator[Any]:
         """See `IReceivedInstance`."""
+        self._check_there()
         if self.buffers is not None:
             yield from self.buffers
             return
@@ -239,9 +240,16 @@ class Received:
 
     def save(self, path: str) -> None:
         """See `IReceivedInstance`."""
+        self._check_there()
         with open(path, "wb") as file:
             file.write(file_meta(self.sop_class, self.sop_instance, self.transfer_syntax, source_ae=self.calling_ae))
             file.writelines(self.chunks())
+
+    def _check_there(self) -> None:
+        if self._released:
+            raise ValueError("the instance is gone: it is kept until its C-STORE has been answered")
+        if self.buffers is None and self.path is None:
+            raise ValueError("the staged file was taken over (detach)")
 
     def detach(self) -> tuple[int, str]:
         """See `IReceivedInstance`."""

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from txdicom.dimse import requests
 from txdicom.dimse.assembler import DISCARD
 from txdicom.dimse.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, PROCESSING_FAILURE, Status
+from txdicom.errors import RAISED
 from txdicom.net.exchange import MAY_SEND
 from txdicom.net.invocation import SingleResponse
 from txdicom.services.request import Request
@@ -105,16 +106,9 @@ class ObservedStoreRequest(StoreRequest):
 
     __slots__ = ("_observers", "buffers")
 
-    def __init__(
-        self,
-        association: Association,
-        context: AcceptedContext,
-        command: Command,
-        handler: Callable[[Any], Any] | None,
-        refusal: Status | None,
-        spool: Spool,
-    ) -> None:
-        super().__init__(association, context, command, handler, refusal, spool)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        spool: Spool = args[-1]
         self.buffers: Sequence[Any] = ()
         self._observers = spool.observers
 
@@ -139,7 +133,7 @@ class ObservedStoreRequest(StoreRequest):
         for observer in self._observers:
             try:
                 observer(self, status)
-            except Exception:  # noqa: BLE001 (who looks on must not affect the association)
+            except RAISED:  # who looks on must not affect the association
                 _log.failure("an observer of stored instances failed")
 
 

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from txdicom.dimse.messages import status_of
 from txdicom.dimse.status import SUB_OPERATIONS_WITH_FAILURES, SUCCESS, UNABLE_TO_PERFORM_SUB_OPERATIONS, Status
-from txdicom.errors import DicomError
+from txdicom.errors import RAISED, DicomError
 from txdicom.services.encoding import write_dataset
 from txdicom.services.querying import resolved, wakened
 from txdicom.services.sources import source_of
@@ -138,9 +138,9 @@ class SubOperations:
         failed = len(self.tally.failed)
         if failed:
             _log.warn(
-                "{command} on association {number}: {failed} of {count} instances were not sent; the first: {why}",
+                "{command} on association {association}: {failed} of {count} instances were not sent; the first: {why}",
                 command=self._request.command.name,
-                number=self._request.association.number,
+                association=self._request.association.number,
                 failed=failed,
                 count=failed + self.tally.remaining + self.tally.completed + self.tally.warning,
                 why=self._first_failure,
@@ -151,7 +151,7 @@ class SubOperations:
         request.restart_timeout()
         try:
             source = source_of(await resolved(request.opened(instance)), instance.transfer_syntax)
-        except Exception as error:  # noqa: BLE001 (an add-in may raise anything; the other instances are sent)
+        except RAISED as error:  # the other instances are sent
             if request.cancelled:
                 return
             request.cannot_open()

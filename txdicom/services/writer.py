@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from txdicom.errors import RAISED
 from txdicom.interfaces import IWriter
 from txdicom.services.handback import Handback
 
@@ -94,5 +95,5 @@ class WriterThread:
     def _handle(handler: Handler, items: list[Any]) -> None:
         try:
             handler(items)
-        except Exception:  # noqa: BLE001 (the thread outlives a handler's mistake; its items tell of it)
+        except RAISED:  # the thread outlives a handler's mistake; its items tell of it
             _log.failure("a handler of the writer thread failed")
