@@ -19,12 +19,14 @@ from txdicom.interfaces.control import (
     AddinInfo,
     AddinOptions,
     AddinReport,
+    Applied,
     ConnectedClient,
     ControlEvent,
     IServerControl,
     ServerStatus,
     ServiceAnswer,
     ServiceMessage,
+    WorkerStatus,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ STATUS = ServerStatus(
     connections=3,
     associations=2,
     total=9,
+    workers=[WorkerStatus(index=1, process=2, state="running", connections=3, restarts=1)],
 )
 
 
@@ -78,6 +81,9 @@ class FakeControl:
 
     def settings(self) -> Any:
         return self._answer("settings", usual={"server": {"max_clients": 5}})
+
+    def set_settings(self, values: Any) -> Any:
+        return self._answer("set_settings", values, usual=Applied(changed=("server.max_clients",)))
 
     def pause(self) -> Any:
         return self._answer("pause")
@@ -117,6 +123,9 @@ class FakeControl:
 
     def addin_options(self, name: str) -> Any:
         return self._answer("addin_options", name, usual=AddinOptions(values={"a": 1}, json_schema={"type": "object"}))
+
+    def set_addin_options(self, name: str, values: Any) -> Any:
+        return self._answer("set_addin_options", name, values, usual=Applied(restart=("addins.told.days",)))
 
     def addin_health(self, name: str) -> Any:
         return self._answer("addin_health", name, usual=AddinReport(healthy=False, sentences=["it is slow"]))

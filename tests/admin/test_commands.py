@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols import amp
 
 from tests.admin.serving import CLIENT, STATUS, Stage
@@ -19,6 +20,7 @@ from txdicom.interfaces.control import (
     AddinInfo,
     AddinOptions,
     AddinReport,
+    Applied,
     ControlEvent,
     ServiceAnswer,
     ServiceMessage,
@@ -26,6 +28,8 @@ from txdicom.interfaces.control import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from twisted.logger import LogEvent
 
     from txdicom.admin.client import Administrator
 
@@ -51,6 +55,12 @@ ENTRY = AEEntry(ae_title="CT1", host="ct1", port=104)
         ("version", (), ("version",), {"txdicom": "1"}),
         ("status", (), ("status",), STATUS),
         ("settings", (), ("settings",), {"server": {"max_clients": 5}}),
+        (
+            "set_settings",
+            ({"server": {"max_clients": 5}},),
+            ("set_settings", {"server": {"max_clients": 5}}),
+            Applied(changed=("server.max_clients",)),
+        ),
         ("pause", (), ("pause",), None),
         ("resume", (), ("resume",), None),
         ("stop", (), ("stop", False), None),
@@ -74,6 +84,12 @@ ENTRY = AEEntry(ae_title="CT1", host="ct1", port=104)
             ("storage",),
             ("addin_options", "storage"),
             AddinOptions(values={"a": 1}, json_schema={"type": "object"}),
+        ),
+        (
+            "set_addin_options",
+            ("told", {"days": 4}),
+            ("set_addin_options", "told", {"days": 4}),
+            Applied(restart=("addins.told.days",)),
         ),
         (
             "addin_health",
@@ -398,3 +414,41 @@ def test_an_event_that_cannot_be_written_harms_nobody(stage: Stage, admin: Admin
 def test_an_event_of_a_newer_server_is_left_alone(stage: Stage, admin: Administrator) -> None:
     stage.ends[0].wire.write(amp.AmpBox({b"_command": b"Rain", b"much": b"1"}).serialize())
     assert stage.result(admin.version())
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "text"),
+    [
+        ("stop", (), "user None has asked for Stop"),
+        ("disconnect_client", (0,), "user None has asked for DisconnectClient 0"),
+        ("add_ae_title", ("CT1",), "user None has asked for AddAeTitle CT1"),
+        (
+            "set_settings",
+            ({"server": {"max_clients": 5}, "tls": {"key": "secret"}},),
+            "user None has asked for SetSettings server.max_clients tls.key",
+        ),
+        (
+            "set_addin_options",
+            ("told", {"password": "secret", "days": 4}),
+            "user None has asked for SetAddinOptions told password days",
+        ),
+    ],
+)
+def test_the_audit_log_has_names_only(
+    stage: Stage, admin: Administrator, method: str, arguments: tuple[Any, ...], text: str
+) -> None:
+    lines: list[LogEvent] = []
+    globalLogPublisher.addObserver(lines.append)
+    try:
+        stage.result(getattr(admin, method)(*arguments))
+    finally:
+        globalLogPublisher.removeObserver(lines.append)
+    [event] = [event for event in lines if event.get("audit") == "administrator"]
+    assert formatEvent(event) == text
+    assert "secret" not in str(event)
+
+
+@pytest.mark.parametrize("values", [{"server": 3}, [1]])
+def test_settings_are_an_object_of_objects(stage: Stage, admin: Administrator, values: Any) -> None:
+    with pytest.raises(BadArgument, match="it has to be an object"):
+        stage.result(admin._get(commands.SetSettings, lambda answer: answer, settings=values))

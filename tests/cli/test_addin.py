@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.cli.running import ROOT, command
+from tests.server.managing import Servers
 from txdicom.cli.commands import txdicom
+from txdicom.interfaces.control import AddinOptions, Applied
 from txdicom.server.discovery import PACKAGES
 from txdicom.server.folder import ServerFolder
 
@@ -110,7 +112,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     for arguments in (["new", "mine"], ["list"]):
         result = call(tmp_path / "none" / "HERE", *arguments)
         assert result.return_value == 1
-        assert f"Error: there is no server TXDICOM in {tmp_path}/none: name one by --base" in result.output
+        assert f"Error: there is no server TXDICOM in {tmp_path}/none: none is there" in result.output
     assert not (tmp_path / "none").exists()
 
 
@@ -184,3 +186,90 @@ async def test_a_table_on_a_terminal(folder: Path) -> None:
     assert [title for title in ("name", "version", "state", "from", "what it says") if title not in first] == []
     assert "\x1b[32menabled" in "".join(rows)
     assert "\x1b[31merror" in "".join(rows)
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+WITH_OPTIONS = """
+from pydantic import BaseModel, Field
+from zope.interface import implementer
+from txdicom.interfaces import IAddinOptions, IDicomAddin
+
+class Model(BaseModel):
+    station: str = Field("", description="whose images it takes")
+    limit: int = Field(5, ge=1, description="of them at once")
+    names: list[str] = []
+
+@implementer(IDicomAddin, IAddinOptions)
+class Optional:
+    name = "optional"
+    version = "1"
+    description = author = ""
+    settings_model = Model
+    def load(self, server): pass
+    def unload(self): pass
+    def apply(self, settings): pass
+"""
+
+
+@pytest.fixture
+def optional(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Servers:
+    (folder / "addins" / "optional.py").write_text(WITH_OPTIONS)
+    return Servers(tmp_path / "base", monkeypatch)
+
+
+def test_show_settings(folder: Path, optional: Servers) -> None:
+    (folder / "addins.d" / "optional.toml").write_text('station = "CT1"\n')
+    result = call(folder, "show", "optional")
+    assert [line.split("\t") for line in result.output.splitlines()] == [
+        ["station", '"CT1"', '""', "whose images it takes"],
+        ["limit", "5", "5", "of them at once"],
+        ["names", "[]", "[]", ""],
+    ]
+    rows = [json.loads(line) for line in call(folder, "show", "optional", "--json").output.splitlines()]
+    assert rows[1] == {
+        "type": "setting", "addin": "optional", "name": "limit", "value": 5, "default": 5, "doc": "of them at once",
+    }  # fmt: skip
+    result = call(folder, "show", "other")
+    assert result.return_value == 1
+    assert "Error: there is no add-in other; there are " in result.output
+    assert "Error: add-in storage has no options" in call(folder, "show", "storage").output
+    (folder / "addins.d" / "optional.toml").write_text("limit = 0\n")
+    assert "Error: addins.d/optional.toml:1: limit: " in call(folder, "show", "optional").output
+
+
+def test_set_settings(folder: Path, optional: Servers) -> None:
+    path = folder / "addins.d" / "optional.toml"
+    path.write_text('# ours\nstation = "CT1"  # the old one\n')
+    with (folder / "server.toml").open("a") as file:
+        file.write("[addins.optional]\nlimit = 7 # not more\n")
+    result = call(folder, "set", "optional", "station=CT2", "limit=3", 'names=["a"]')
+    assert result.output == (
+        "set: addins.optional.station, addins.optional.limit, addins.optional.names; "
+        "the server does not run, and takes it when it starts\n"
+    )
+    assert path.read_text() == '# ours\nstation = "CT2"  # the old one\nnames = ["a"]\n'
+    assert (folder / "server.toml").read_text().endswith("[addins.optional]\nlimit = 3 # not more\n")
+    before = path.read_text()
+    result = call(folder, "set", "optional", "limit=0", "names=x", "stations=1")
+    assert result.return_value == 1
+    assert sorted(line.split(": ")[1] for line in result.output.splitlines()) == ["limit", "names", "stations"]
+    assert "Error: limit: give KEY=VALUE" in call(folder, "set", "optional", "limit").output
+    assert "has no options" in call(folder, "set", "storage", "a=1").output
+    assert path.read_text() == before
+
+
+def test_settings_of_a_server_that_runs(folder: Path, optional: Servers) -> None:
+    control: Any = optional.start("HERE").control
+    asked: list[Any] = []
+
+    def set_addin_options(name: str, values: Any) -> Applied:
+        asked.append((name, values))
+        return Applied(changed=("addins.optional.limit",))
+
+    control.set_addin_options = set_addin_options
+    assert call(folder, "set", "optional", "limit=3").output == "in force: addins.optional.limit\n"
+    assert asked == [("optional", {"limit": 3})]
+    control.results["addin_options"] = AddinOptions(values={"a": None, "b": [None]}, json_schema={})
+    assert call(folder, "show", "optional").output == "a\t\t\t\nb\t[null]\t\t\n"
+    optional.end()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 from twisted.internet import reactor
@@ -9,9 +10,12 @@ from twisted.internet.protocol import Factory, Protocol
 from tests.cli.running import Command, command
 from tests.scu.provider import Operation, providing, success
 from txdicom import uids
-from txdicom.pdu.types import AssociateRQ
+from txdicom.pdu.types import AssociateRQ, UserIdentityRQ
 from txdicom.ul import rejections
 from txdicom.ul.rejections import Rejection
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_a_peer_that_answers() -> None:
@@ -75,7 +79,8 @@ async def test_a_peer_that_answers_a_failure() -> None:
         (rejections.LOCAL_LIMIT, "try again later"),
         (rejections.TEMPORARY_CONGESTION, "try again later"),
         (rejections.APPLICATION_CONTEXT, "is it a DICOM application?"),
-        (rejections.NO_REASON, "no reason given"),
+        (rejections.NO_REASON, "no reason given; its log may say why, and whether it wants other AE titles"),
+        (rejections.USER_IDENTITY, "users by name and password alone: give them with --user and --password-file"),
         (Rejection(2, 1, 1), "later attempt"),
     ],
 )
@@ -89,6 +94,62 @@ async def test_rejections_in_words(rejection: Rejection, sentence: str) -> None:
     assert ended.err.startswith(f"Error: {provider.peer} rejected the association: ")
     assert sentence in ended.err
     assert len(ended.err.splitlines()) == 1
+
+
+def password_file(folder: Path, content: bytes = b"wonderland\n", mode: int = 0o600) -> Path:
+    path = folder / "password"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+async def test_a_user_by_name_and_by_password(tmp_path: Path) -> None:
+    async with providing(success) as provider:
+        ended = await command("echo", "-d", "--user", "alice", provider.peer)
+        assert ended.status == 0
+        ended = await command(
+            "echo", "-d", "--user", "alice", "--password-file", password_file(tmp_path), provider.peer
+        )
+        assert ended.status == 0
+        assert [one.user.user_identity for one in provider.requests] == [
+            UserIdentityRQ(1, b"alice"), UserIdentityRQ(2, b"alice", b"wonderland"),
+        ]  # fmt: skip
+    assert "wonderland" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "sentence"),
+    [
+        (b"wonderland", 0o644, "others than its owner may use {path} (mode 644): chmod 600 {path}"),
+        (b"", 0o600, "the first line of {path} is empty"),
+        (b"wonderl\xe4nd", 0o600, "the first line of {path} is not in UTF-8"),
+    ],
+)
+async def test_password_files_that_cannot_be_used(tmp_path: Path, content: bytes, mode: int, sentence: str) -> None:
+    path = password_file(tmp_path, content, mode)
+    ended = await command("echo", "--user", "alice", "--password-file", path, "PACS@127.0.0.1:1")
+    assert (ended.status, ended.out) == (2, "")
+    assert f"Error: --password-file: {sentence.format(path=path)}" in ended.err
+    assert "wonderl" not in ended.err
+
+
+async def test_users_that_cannot_be(tmp_path: Path) -> None:
+    ended = await command("echo", "--password-file", password_file(tmp_path), "PACS@127.0.0.1:1")
+    assert ended.status == 2
+    assert "--password-file needs --user" in ended.err
+    ended = await command("echo", "--user", "", "PACS@127.0.0.1:1")
+    assert ended.status == 2
+    assert "--user: a user's name has 1 to 65535 bytes" in ended.err
+
+
+async def test_a_user_who_is_not_let_in(tmp_path: Path) -> None:
+    async with providing(success, decide=lambda _: rejections.USER_IDENTITY) as provider:
+        by_name = await command("echo", "--user", "alice", provider.peer)
+        path = password_file(tmp_path)
+        by_password = await command("echo", "--user", "alice", "--password-file", path, provider.peer)
+    assert (by_name.status, by_password.status) == (1, 1)
+    assert "may not know the user 'alice', or want a password: give it with --password-file" in by_name.err
+    assert "may not know the user 'alice' by this password: check --user and --password-file" in by_password.err
 
 
 async def test_a_peer_without_verification() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,6 +9,7 @@ from twisted.internet import reactor, task
 from tests.cli.running import Command, command
 from tests.scu.provider import CT, EXPLICIT, JPEG, Operation, data_set, providing, success, write, write_many
 from txdicom.part10 import file_meta
+from txdicom.pdu.types import UserIdentityRQ
 from txdicom.ul import rejections
 
 if TYPE_CHECKING:
@@ -26,6 +28,14 @@ async def test_a_folder(tmp_path: Path) -> None:
             data_set(CT, f"1.2.3.{number + 1}", 1000) for number in range(20)
         ]
     assert provider.outcomes == ["released"]
+
+
+async def test_every_association_has_the_user(tmp_path: Path) -> None:
+    write_many(tmp_path, 4)
+    async with providing(success) as provider:
+        ended = await command("store", "--user", "alice", "--associations", 2, provider.peer, tmp_path)
+        assert ended.status == 0
+        assert {one.user.user_identity for one in provider.requests} == {UserIdentityRQ(1, b"alice")}
 
 
 async def test_several_associations_and_details(tmp_path: Path) -> None:
@@ -126,7 +136,8 @@ async def test_an_association_that_is_lost(tmp_path: Path) -> None:
     assert ended.err.count("aborted by the service user") == 1
 
 
-async def test_a_signal_aborts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["text", "json"])
+async def test_a_signal_aborts_and_what_was_stored_is_said(tmp_path: Path, flags: tuple[str, ...]) -> None:
     write_many(tmp_path, 50, size=100_000)
 
     async def answer(operation: Operation) -> None:
@@ -136,12 +147,36 @@ async def test_a_signal_aborts(tmp_path: Path) -> None:
         operation.answer()
 
     async with providing(answer) as provider:
-        running = Command("store", "--associations", "2", str(provider.peer), str(tmp_path))
+        running = Command("store", *flags, "--associations", "2", str(provider.peer), str(tmp_path))
         ended = await running.ended
         assert ended.status == 130
         assert "Traceback" not in ended.err
         assert len(provider.operations) < 20
     assert all("aborted by the service user" in outcome for outcome in provider.outcomes), provider.outcomes
+    assert "Error: interrupted: the peer may have stored files that it had not answered yet" in ended.err
+    if flags:
+        summary = ended.records[-1]
+        assert summary["stored"] == sum(one["type"] == "instance" for one in ended.records)
+        assert (summary["success"], summary["error"][:11]) == (False, "interrupted")
+    else:
+        found = re.search(r"([0-9]+) of 50 files stored, .*; ([0-9]+) not stored", ended.out)
+        assert found is not None
+        assert int(found[1]) + int(found[2]) == 50
+        assert 1 <= int(found[1]) <= len(provider.operations)
+
+
+async def test_a_signal_before_there_is_an_association(tmp_path: Path) -> None:
+    write_many(tmp_path, 5)
+
+    def decide(_: object) -> None:
+        running.signal("INT")
+
+    async with providing(success, decide=decide) as provider:
+        running = Command("store", str(provider.peer), str(tmp_path))
+        ended = await running.ended
+    assert ended.status == 130
+    assert ended.out == "0 of 5 files stored; 5 not stored\n"
+    assert "Traceback" not in ended.err
 
 
 async def test_a_progress_bar_on_a_terminal(tmp_path: Path) -> None:

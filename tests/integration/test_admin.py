@@ -12,6 +12,7 @@ import tempfile
 import textwrap
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,7 +52,8 @@ class Running:
         addins = [VerificationAddin(), StorageAddin(Store(str(folder / "store"), flush=False))]
         self.entity = ApplicationEntity(reactor, "HERE", addins, known_callers=callers)
         self.stopped: list[bool] = []
-        self.control = ServerControl(reactor, self.entity, Settings(), self.stopped.append)
+        live: Any = SimpleNamespace(settings=Settings(), watch=lambda listener: None)
+        self.control = ServerControl(reactor, self.entity, live, self.stopped.append)
         self.path = str(folder / "HERE.sock")
         self.server = AdminServer(reactor, self.control, self.path, connections)
         self.peer = Peer("HERE", "127.0.0.1", 0)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,6 +40,7 @@ class Workplace:
         self.pidfile = folder / "server.pid"
         self.output = folder / "output"
         self.running: list[subprocess.Popen[bytes]] = []
+        self.start_options: dict[str, Any] = {}  # of `Popen`
 
     def arguments(self, *options: object) -> list[str]:
         return ["dicomserver", "--base", str(self.base), *map(str, options)]
@@ -54,6 +55,7 @@ class Workplace:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                **self.start_options,
             )
         self.running.append(process)
         self.wait_for(r"ready: ", lambda: process.poll() is None)
@@ -253,7 +255,7 @@ def test_a_stop_ends_idle_associations(workplace: Workplace, listen: str, free_p
     server = workplace.start("--listen", listen)
     with peer(free_port, then="stay") as process:
         assert says(process) == {"echo": True}
-        server.send_signal(signal.SIGHUP)
+        server.send_signal(signal.SIGTERM)
         assert server.wait(SOON) == 0
         assert "aborted" in str(says(process)["outcome"])
     assert "draining: 1 connections" in workplace.text()
@@ -276,6 +278,24 @@ def test_a_second_signal_aborts_what_is_running(workplace: Workplace, listen: st
         assert server.wait(SOON) == 0
     assert "SIGINT again: what is running is aborted" in workplace.text()
     assert workplace.text().endswith("info    stopped\n")
+
+
+def test_a_hangup_has_the_files_read_again(workplace: Workplace, listen: str, free_port: int) -> None:
+    workplace.start_options["start_new_session"] = True  # where there is a terminal, its end stops the server
+    server = workplace.start("--listen", listen)
+    settings = workplace.home / "server.toml"
+    text = settings.read_text()
+    settings.write_text(text.replace("[server]", "[server]\nmax_clents = 1"))
+    server.send_signal(signal.SIGHUP)
+    workplace.wait_for(r"error   server.toml:\d+: server.max_clents: there is no such setting")
+    settings.write_text(text.replace("[server]", "[server]\nmax_clients = 1"))
+    server.send_signal(signal.SIGHUP)
+    workplace.wait_for("info    settings and files were read again; changed: server.max_clients")
+    with peer(free_port, then="stay") as process:
+        assert says(process) == {"echo": True}
+        assert not echo_succeeds(free_port)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(SOON) == 0
 
 
 def associate_rq() -> bytes:

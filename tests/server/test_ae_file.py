@@ -202,7 +202,7 @@ def test_a_link_stays_one_and_what_cannot_be_written_is_told(path: Path, tmp_pat
     change(str(folder / "link"), removing("A"))
     assert (folder / "link").is_symlink()
     assert "[A]" not in path.read_text()
-    with pytest.raises(DicomError, match="cannot be used: No such file"):
+    with pytest.raises(DicomError, match="cannot be written: No such file"):
         change(str(tmp_path / "gone" / "aetitles.toml"), removing("A"))
     path.write_bytes(b"\xff")
     with pytest.raises(SettingsError, match="not UTF-8"):

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
+from zope.interface import implementer
 
-from tests.net.wire import CT, data_set, store_bytes
-from tests.services.serving import Serving, StoreAddin
+from tests.net.wire import CONTEXTS, CT, data_set, store_bytes
+from tests.scp.hooked import Hooked
+from tests.services.serving import EchoAddin, Serving, StoreAddin
 from txdicom.dimse.status import Status
+from txdicom.interfaces import IdentityAccepted, IUserIdentity, UserIdentity
+from txdicom.pdu.types import UserIdentityRQ
 from txdicom.server.audit import InstanceAudit, format_audit
 from txdicom.server.log import ServerLog, ServiceLog
 from txdicom.server.log_files import LogFile
@@ -93,7 +97,7 @@ def test_instances(serving: Serving, audit: Audit) -> None:
         ("instance-unanswered", "1.2.6", None),
     ]
     assert {line["sop_class"] for line in instances} == {CT}
-    assert {line["association"] for line in instances} == {audit.lines[0]["number"]}
+    assert {line["association"] for line in instances} == {audit.lines[0]["association"]}
     assert set(instances[0]) == {
         *("time", "audit", "association", "calling_ae", "peer", "sop_class", "sop_instance", "status")
     }
@@ -127,3 +131,32 @@ def test_nothing_is_observed_where_nobody_wants_to_know(monkeypatch: pytest.Monk
     peer.send(store_bytes())
     assert peer.statuses() == [0]
     peer.lose()
+
+
+@implementer(IUserIdentity)
+class LetsIn:
+    """Lets everybody in."""
+
+    name = "lets in"
+
+    def authenticate(self, identity: UserIdentity) -> IdentityAccepted:
+        return IdentityAccepted()
+
+
+@pytest.mark.parametrize(
+    ("identity", "user"),
+    [
+        (UserIdentityRQ(1, "älice".encode()), "älice"),
+        (UserIdentityRQ(2, b"a{peer}\n\xff", b"secret"), "a{peer}\n\N{REPLACEMENT CHARACTER}"),
+        (UserIdentityRQ(5, b"secret"), None),
+        (None, None),
+    ],
+)
+def test_the_user_of_an_association(audit: Audit, identity: UserIdentityRQ | None, user: str | None) -> None:
+    """By name only: a ticket or a token is a secret."""
+    Hooked(EchoAddin(), LetsIn()).peer(*CONTEXTS, user={"user_identity": identity}).lose()
+    opened = audit.lines[0]
+    assert opened["audit"] == "association-opened"
+    assert opened.get("user") == user
+    assert opened["text"].endswith("contexts accepted" if user is None else f"accepted for the user {user}")
+    assert "secret" not in json.dumps(audit.lines)

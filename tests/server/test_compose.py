@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import tomllib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from txdicom.errors import SettingsError
-from txdicom.server import compose
+from txdicom.scp.passwords import PasswordFile
+from txdicom.server import folders
 from txdicom.server.compose import (
     Prepared,
     early_and_late,
     folder_problems,
-    look,
     make_entity,
     open_ports,
     prepare,
+    prepare_worker,
 )
 from txdicom.server.settings import parse_overrides, read_settings
 
@@ -49,6 +52,19 @@ def ready(base: Path) -> Iterator[Callable[..., Prepared]]:
     yield run
     for one in done:
         one.folder.release()
+
+
+@pytest.fixture
+def logged() -> Iterator[list[LogEvent]]:
+    events: list[LogEvent] = []
+
+    def observe(event: LogEvent) -> None:
+        if event["log_namespace"] == "txdicom.server.compose":
+            events.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    yield events
+    globalLogPublisher.removeObserver(observe)
 
 
 def test_the_first_start_makes_a_server_that_explains_itself(ready: Callable[..., Prepared], base: Path) -> None:
@@ -125,7 +141,7 @@ def test_folders_that_cannot_be_used(base: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_temporary_directory_on_another_file_system(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "_device", lambda path: path == "/nowhere")
+    monkeypatch.setattr(folders, "_device", lambda path: path == "/nowhere")
     overrides = parse_overrides(["server.temporary_directory=/nowhere"], (), [])
     settings = read_settings("", overrides, ae_title="TXDICOM")
     store = str(base / "store")
@@ -260,12 +276,67 @@ def test_what_is_wrong_with_add_ins_comes_together(ready: Callable[..., Prepared
     ]
 
 
-def test_a_look_makes_and_holds_nothing(ready: Callable[..., Prepared], base: Path) -> None:
-    with pytest.raises(SettingsError, match="there is no server TXDICOM in"):
-        look(str(base), None, {})
-    assert not base.exists()
-    prepared = ready("archive.flush=false")
-    folder, settings = look(str(base), None, {})
-    assert folder.path == prepared.folder.path
-    assert settings.archive.store == f"{folder.path}/store"
-    assert settings.archive.flush is True
+# -- users -------------------------------------------------------------------------------------------------------------
+
+
+def test_users_by_a_password_file(ready: Callable[..., Prepared], base: Path) -> None:
+    ready()
+    file = base / "TXDICOM" / "users"
+    PasswordFile(file).add("anna", "secret")
+    entity = make_entity(ready("server.password_file=users"), reactor)
+    assert [addin.name for addin in entity.addins] == ["verification", "storage", "passwords"]
+    assert entity.addins[-1].path == str(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("open", "can be read or changed by others; chmod 600"), ("none", "cannot be read: No such file or directory")],
+)
+def test_password_files_that_cannot_be_used(
+    ready: Callable[..., Prepared], base: Path, name: str, sentence: str
+) -> None:
+    ready()
+    (base / "TXDICOM" / "open").touch()
+    (base / "TXDICOM" / "open").chmod(0o644)
+    with pytest.raises(SettingsError) as raised:
+        ready(f"server.password_file={name}")
+    [problem] = raised.value.problems
+    assert problem.startswith(f"--set server.password_file: {base}/TXDICOM/{name} {sentence}")
+
+
+def test_a_mistake_in_the_settings_comes_with_the_password_files(ready: Callable[..., Prepared], base: Path) -> None:
+    ready()
+    with pytest.raises(SettingsError) as raised:
+        prepare(str(base), None, ["server.password_file=none", f"archive.store={os.devnull}"], (), {})
+    assert [problem.partition(":")[0] for problem in raised.value.problems] == [
+        "--set archive.store",
+        "--set server.password_file",
+    ]
+
+
+# -- workers -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_has_the_same_server_and_a_staging_folder_of_its_own(ready: Callable[..., Prepared]) -> None:
+    first = ready("server.max_clients=7", "archive.flush=false")
+    base, title = os.path.split(first.folder.path)
+    again = prepare_worker(base, title, first.text, first.overrides, 2)
+    staging = first.settings.server.temporary_directory
+    assert again.settings.server == replace(first.settings.server, temporary_directory=f"{staging}/2")
+    assert again.settings.archive == first.settings.archive
+    assert make_entity(again, reactor).config.temporary_directory == f"{staging}/2"
+    assert not os.path.exists(staging)
+    with pytest.raises(SettingsError, match="there is no such setting"):
+        prepare_worker(base, title, "[server]\nx = 1", (), 1)
+
+
+def test_a_worker_does_not_tell_again_what_is_left_out(
+    ready: Callable[..., Prepared], base: Path, logged: list[LogEvent]
+) -> None:
+    ready()
+    (base / "TXDICOM" / "addins" / "bad.py").write_text("1 +")
+    prepared = ready()
+    make_entity(prepared, reactor)
+    assert [event["log_level"] for event in logged] == [LogLevel.error]
+    make_entity(replace(prepared, worker=1), reactor)
+    assert len(logged) == 1

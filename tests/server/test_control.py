@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_twisted
 from pydantic import BaseModel
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
@@ -16,9 +17,12 @@ from tests.net.wire import Peer, echo_bytes
 from tests.services.serving import Addin, EchoAddin, Serving
 from txdicom.errors import BadArgument, Conflict, DicomError, NotFound
 from txdicom.interfaces import AEEntry, IAddinOptions, IAETitle, IDicomAddin, IProcessServiceMessage, ServiceMessage
-from txdicom.interfaces.control import AddinReport, ServiceAnswer
+from txdicom.interfaces.control import AddinReport, Applied, ServiceAnswer
+from txdicom.net.tls import SecureFactory
 from txdicom.pdu.types import AssociateAC, AssociateRJ, UserIdentityRQ, UserInformation
 from txdicom.scp.ae_titles import AETitles
+from txdicom.scp.security import SecureOptions
+from txdicom.server.ae_file import AETitleFile
 from txdicom.server.control import ServerControl
 from txdicom.server.settings import Settings
 from txdicom.services.blocking import BlockingPool
@@ -26,11 +30,15 @@ from txdicom.services.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from txdicom.interfaces.control import ControlEvent
 
 
 class Port:
+    def __init__(self, factory: Any = None) -> None:
+        self.factory = factory
+
     def getHost(self) -> Any:
         return SimpleNamespace(host="127.0.0.1", port=104)
 
@@ -63,12 +71,31 @@ class Told(Addin):
         return self.answer(message)
 
 
+class FakeLive:
+    """Settings that note what is asked; `listener` is who hears of changes."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.asked: list[Any] = []
+
+    def watch(self, listener: Callable[[Applied], None]) -> None:
+        self.listener = listener
+
+    async def set(self, values: Any) -> Applied:
+        self.asked.append(values)
+        return Applied(changed=("server.max_clients",))
+
+    async def set_addin_options(self, name: str, values: Any) -> Applied:
+        self.asked.append((name, values))
+        return Applied(changed=("addins.told.days",))
+
+
 class Stage:
-    def __init__(self, *addins: Any, **settings: Any) -> None:
+    def __init__(self, *addins: Any, titles: Any = None, **settings: Any) -> None:
         self.serving = Serving(EchoAddin(), **settings)
         self.clock: Clock = self.serving.clock
         self.acceptor = self.serving.acceptor
-        self.titles = AETitles(self.clock, [AEEntry(ae_title="CT1", host="ct1", port=104)])
+        self.titles = titles or AETitles(self.clock, [AEEntry(ae_title="CT1", host="ct1", port=104)])
         self.entity = SimpleNamespace(
             ae_title="HERE",
             config=self.acceptor.config,
@@ -81,7 +108,8 @@ class Stage:
         )
         self.stopped: list[bool] = []
         self.events: list[ControlEvent] = []
-        self.control = ServerControl(self.clock, self.entity, Settings(), self.stopped.append)  # type: ignore[arg-type]
+        self.live = FakeLive()
+        self.control = ServerControl(self.clock, self.entity, self.live, self.stopped.append)  # type: ignore[arg-type]
 
     def listen(self) -> Callable[[], None]:
         return self.control.subscribe(self.events.append)
@@ -109,6 +137,47 @@ def test_versions_and_settings() -> None:
     assert settings["server"]["admin_connections"] == 10
     assert settings["addins"]["required"] == ("storage",)
     assert "flush" in settings["archive"]
+
+
+def test_ports_for_tls_are_told_apart() -> None:
+    stage = Stage()
+    factory = SecureFactory(SecureOptions(lambda: None), stage.acceptor, stage.clock)
+    stage.entity.ports.append(Port(factory))
+    assert stage.control.status().ports == ["127.0.0.1:104", "127.0.0.1:104 (TLS)"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_settings_are_changed_and_told() -> None:
+    stage = Stage()
+    stage.listen()
+    assert await stage.control.set_settings({"server": {"max_clients": 5}}) == Applied(changed=("server.max_clients",))
+    assert await stage.control.set_addin_options("told", {"days": 5}) == Applied(changed=("addins.told.days",))
+    assert stage.live.asked == [{"server": {"max_clients": 5}}, ("told", {"days": 5})]
+    stage.live.listener(Applied(changed=("a.b",), restart=("c.d",)))
+    [event] = stage.events
+    assert event.name == "SettingsChanged"
+    assert event.data == {"changed": ("a.b",), "restart": ("c.d",), "overridden": ()}
+
+
+@pytest_twisted.ensureDeferred
+async def test_ae_titles_changed_by_hand_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "aetitles.toml"
+    file.write_text('[CT1]\nhost = "a"\n[CT2]\nhost = "b"\n')
+    entries = {name: AEEntry(ae_title=name, host=host) for name, host in (("CT1", "a"), ("CT2", "b"))}
+    titles = AETitleFile(reactor, str(file), entries)
+    stage = Stage(titles=titles)
+    stage.listen()
+    await titles.reload()
+    assert stage.events == []
+    file.write_text('[CT1]\nhost = "a"\n[CT2]\nhost = "other"\n[CT3]\n')
+    await titles.reload()
+    assert [event.data for event in stage.events] == [{"ae_titles": ["CT2", "CT3"]}]
+    # one told by the file is not told again
+    await stage.control.add_ae_title({"ae_title": "CT4", "host": "d"})
+    await stage.control.update_ae_title("CT4", {"ae_title": "CT5"})
+    await stage.control.remove_ae_title("CT5")
+    told = [event.data["ae_titles"] for event in stage.events]
+    assert told[1:] == [["CT4"], ["CT4", "CT5"], ["CT5"]]
 
 
 def test_pause_and_resume() -> None:
@@ -286,7 +355,7 @@ async def later(value: Any) -> Any:
     return value
 
 
-def failing(error: Exception) -> Callable[[Any], Any]:
+def failing(error: BaseException) -> Callable[[Any], Any]:
     def fail(message: Any) -> None:
         raise error
 
@@ -302,6 +371,10 @@ def failing(error: Exception) -> Callable[[Any], Any]:
         (
             failing(ValueError("a secret")),
             ServiceAnswer(success=False, error="add-in told has failed (ValueError); the log says why"),
+        ),
+        (
+            failing(SystemExit(1)),
+            ServiceAnswer(success=False, error="add-in told has failed (SystemExit); the log says why"),
         ),
     ],
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from txdicom.errors import SettingsError
-from txdicom.server.folder import ServerFolder, base_folder, choose_title, servers_in
+from txdicom.errors import NotFound, SettingsError
+from txdicom.server.folder import ServerFolder, base_folder, choose_title, find_server, servers_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,3 +161,52 @@ def test_a_file_that_cannot_be_read(folder: ServerFolder) -> None:
         folder.text_of(folder.settings_file)
     with pytest.raises(SettingsError, match="log cannot be read: Is a directory"):
         folder.text_of(os.path.join(folder.path, "log"))
+
+
+# -- who has it --------------------------------------------------------------------------------------------------------
+
+
+def test_servers_that_there_are(tmp_path: Path) -> None:
+    make_server(tmp_path, "FIRST")
+    make_server(tmp_path, ".FIRST.removed")
+    assert find_server(str(tmp_path), None) == "FIRST"
+    with pytest.raises(NotFound, match=r"there is no server OTHER in .*: there is FIRST; "):
+        find_server(str(tmp_path), "OTHER")
+
+
+def test_who_has_the_folder(folder: ServerFolder) -> None:
+    looking = ServerFolder(os.path.dirname(folder.path), "HERE")
+    assert looking.holder() is None
+    folder.make("")
+    assert looking.holder() == os.getpid()
+    assert looking.held_by(os.getpid())
+    assert not looking.held_by(1 << 30)
+    with open(folder.lock_file, "w", encoding="ascii") as lock:
+        lock.write("nonsense")
+    assert looking.holder() == 0
+    folder.release()
+    assert looking.holder() is None
+    assert not looking.held_by(os.getpid())
+
+
+def test_without_locks_it_is_who_has_the_file_open(folder: ServerFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(lock: int, kind: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    folder.make("")
+    assert folder.holder() == os.getpid()
+    folder.release()
+    assert folder.holder() is None
+
+
+def test_a_look_does_not_keep_a_server_from_starting(folder: ServerFolder) -> None:
+    folder.make("")
+    folder.release()
+    looking = os.open(folder.lock_file, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    ending = threading.Thread(target=lambda: (time.sleep(0.01), os.close(looking)))
+    ending.start()
+    folder.hold()
+    ending.join()
+    assert folder.holder() == os.getpid()

@@ -98,7 +98,7 @@ def test_who_logs_is_not_harmed(tmp_path: Path, memory: Memory) -> None:
     log, _ = choose_log({"nodaemon": False}, str(tmp_path / "server.log"), LogSettings(format="both"))
     logger = ours(log)
     logger.info("{it}", it=Nasty())
-    logger.info("{it}", it=1, error=type("Bad", (Exception,), {"__str__": Nasty.__str__})())
+    logger.info("{it}", it=1, found={Nasty(): 1})
     logger.info("fine")
     log.close()
     assert [line[28:] for line in (tmp_path / "server.log").read_text().splitlines()] == [
@@ -144,13 +144,18 @@ def test_one_that_may_see_patient_data(memory: Memory) -> None:
     log.use(theirs)
     ours(log).info("", patient_id=7, who=Private("DOE"))
     assert (theirs.events[0]["patient_id"], theirs.events[0]["who"]) == (7, "DOE")
+    log.own.logs = ()
+    log.configure(LogSettings(patient_data=False))
+    ours(log).info("", patient_id=7)
+    assert str(theirs.events[1]["patient_id"]) == "[redacted]"
 
 
-def test_one_that_fails(memory: Memory) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_one_that_fails(memory: Memory, error: type[BaseException]) -> None:
     log = observer(memory)
 
     def fail(event: LogEvent) -> None:
-        raise ZeroDivisionError
+        raise error
 
     log.use(Theirs(fail))
     globalLogPublisher.addObserver(log)
@@ -166,7 +171,7 @@ def test_one_that_fails(memory: Memory) -> None:
         "info    event 1",
         "info    event 2",
     ]
-    assert "ZeroDivisionError" in memory.lines[1]
+    assert error.__name__ in memory.lines[1]
 
 
 def test_one_that_logs_itself(memory: Memory) -> None:

@@ -70,6 +70,19 @@ def test_the_oldest_go_and_what_is_not_ours_stays(folder: Path) -> None:
     assert [name.rpartition("-")[2] for name in sorted(os.listdir(folder))] == ["0.txt", "5.dcm", "6.dcm", "7.dcm"]
 
 
+def test_another_worker_removes_the_oldest_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlink = os.unlink
+
+    def twice(path: str) -> None:
+        unlink(path)
+        unlink(path)
+
+    log = DatasetLog(str(folder), None, "all", 2)
+    monkeypatch.setattr(log_datasets.os, "unlink", twice)
+    log._write([log_datasets._Copy(f"20260101T00000{number}.000000Z-1-1.dcm", b"", [b"x"]) for number in range(6)])
+    assert len(os.listdir(folder)) == 2
+
+
 def test_what_waits_in_memory_is_bounded(folder: Path) -> None:
     server = serving(folder)
     peer = server.peer()

@@ -12,6 +12,7 @@ from pydicom import Dataset
 from twisted.logger import LegacyLogObserverWrapper, Logger
 from twisted.python.failure import Failure
 
+from txdicom.errors import NotFound
 from txdicom.interfaces import Private
 from txdicom.server.audit import format_audit
 from txdicom.server.log_json import LONGEST_LINE, format_json
@@ -80,7 +81,9 @@ class Text(str):
         ([1, (2, {"a": 3})], [1, [2, {"a": 3}]]),
         ({1: "a"}, {"1": "a"}),
         (datetime(2026, 1, 31, tzinfo=UTC), "2026-01-31T00:00:00+00:00"),
-        (OSError("x"), "OSError: x"),
+        (OSError(2, "x", "y"), "FileNotFoundError: [Errno 2] No such file or directory"),
+        (ValueError("x"), "ValueError: [redacted]"),
+        (ValueError(), "ValueError"),
         ("\n\u2028\x1b\udcff", "\n\u2028\x1b\\udcff"),
         ("😀", "😀"),
         ([1, object(), Dataset()], [1]),
@@ -128,12 +131,12 @@ def test_a_failure() -> None:
     lines: list[str] = []
     logger = Logger(namespace="here", observer=lambda event: lines.append(format_json(event)))
     try:
-        raise LookupError("gone")
-    except LookupError:
+        raise NotFound("gone")
+    except NotFound:
         logger.failure("it failed")
     found = parsed(lines[0])
     assert (found["level"], found["text"]) == ("error", "it failed")
-    assert (found["failure"]["type"], found["failure"]["message"]) == ("builtins.LookupError", "gone")
+    assert (found["failure"]["type"], found["failure"]["message"]) == ("txdicom.errors.NotFound", "gone")
     assert "test_log_json" in found["failure"]["traceback"]
 
 
@@ -145,7 +148,7 @@ def test_a_failure() -> None:
         {"deep": [[[[["x" * 100_000]]]]] * 100_000},
         {"wide": {str(number): "x" * 20_000 for number in range(10_000)}},
         {"x" * 100_000: 1},
-        {"log_failure": Failure(ValueError("\U0001f600" * 100_000))},
+        {"log_failure": Failure(NotFound("\U0001f600" * 100_000))},
     ],
     ids=["a long value", "many", "deep", "wide", "a long name", "a failure"],
 )

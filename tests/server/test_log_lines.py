@@ -9,6 +9,7 @@ import pytest
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txdicom.errors import NotFound
 from txdicom.interfaces import Private
 from txdicom.server.log_lines import LONGEST, format_line
 
@@ -83,13 +84,13 @@ def test_an_event_that_cannot_be_formatted_shows_no_fields(lines: Lines) -> None
 
 def test_a_failure_has_its_traceback_below(lines: Lines) -> None:
     try:
-        raise RuntimeError("first\nsecond")
-    except RuntimeError:
+        raise NotFound("first\nsecond")
+    except NotFound:
         lines.logger.failure("the add-in failed")
     first, *others = lines.raw[0].splitlines()
     assert first.endswith("error   the add-in failed")
     assert all(line.startswith("    ") for line in others)
-    assert any("RuntimeError: first" in line for line in others)
+    assert any("NotFound: first" in line for line in others)
 
 
 def test_a_failure_without_a_sentence() -> None:
@@ -99,7 +100,7 @@ def test_a_failure_without_a_sentence() -> None:
 
 def test_a_line_is_bounded(lines: Lines) -> None:
     lines.logger.info("{text}", text="x" * 1_000_000)
-    lines.logger.failure("it failed", Failure(ValueError("y" * 1_000_000)))
+    lines.logger.failure("it failed", Failure(NotFound("y" * 1_000_000)))
     assert len(lines.raw[0]) < LONGEST + 100
     assert len(lines.raw[1]) < LONGEST + 1000
     assert lines.raw[1].rstrip().endswith("yyy")

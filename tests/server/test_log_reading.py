@@ -63,12 +63,12 @@ def test_a_record(log: Callable[..., LogFile]) -> None:
         file.event(event(1, LogLevel.error, "it failed", log_failure=Failure()))
     file.event(event(2))
     first, second = last(file.path, ALL, None)
-    assert (first.level, first.text, first.details[-1]) == ("error", "it failed", "builtins.LookupError: gone")
+    assert (first.level, first.text, first.details[-1]) == ("error", "it failed", "builtins.LookupError: [redacted]")
     assert first.time == datetime.fromtimestamp(1.75e9 + 1).astimezone()
     assert second.details == []
     stamp = datetime.fromtimestamp(1.75e9 + 1).strftime("%Y-%m-%d %H:%M:%S")
     assert first.lines()[0] == f"{stamp} error   it failed"
-    assert first.lines()[-1] == "    builtins.LookupError: gone"
+    assert first.lines()[-1] == "    builtins.LookupError: [redacted]"
     assert first.object()["text"] == "it failed"
     assert datetime.fromisoformat(first.object()["time"]) == first.time
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,40 +14,36 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
 
 from txdicom.errors import SettingsError
-from txdicom.net.config import NetConfig
+from txdicom.interfaces.control import Applied
 from txdicom.server import launch, service
 from txdicom.server.log_lines import format_line
 from txdicom.server.service import DicomServer, StartError
+from txdicom.server.settings import ServerSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
 
 
-class FakeAssociation:
-    def __init__(self) -> None:
-        self.ended = ""
-
-    def hang_up(self, why: str) -> None:
-        self.ended = why
-
-
-class FakeEntity:
+class FakeServed:
     """Its `starting`, `binding` and `stopping` are what the methods wait for."""
 
     ae_title = "HERE"
-    config = NetConfig()
+    addresses = ()
 
     def __init__(self) -> None:
-        self.acceptor = self
-        self.associations: dict[int, FakeAssociation] = {}
         self.calls: list[str] = []
         self.starting: Awaitable[Any] = succeed(None)
         self.stopping: Awaitable[Any] = succeed(None)
         self.binding: Awaitable[Any] = succeed(None)
 
-    async def bind(self, endpoint: str) -> None:
+    async def bind(self, endpoint: str, *, secure: bool = False) -> None:
         self.calls.append(f"bind {endpoint}")
         await self.binding
+
+    def administered(self, reactor: Any, live: Any, stop: Callable[[bool], None]) -> Any:
+        self.stop_by_administrator = stop
+        return object()
 
     async def start(self) -> None:
         self.calls.append("start")
@@ -54,8 +53,25 @@ class FakeEntity:
         self.calls.append("stop")
         await self.stopping
 
+    def abort_all(self) -> None:
+        self.calls.append("abort all")
+
+
+class FakeLive:
+    """Settings that are read again when the test says so."""
+
+    def __init__(self, folder: str) -> None:
+        self.settings = Settings(server=ServerSettings(admin_socket=os.path.join(folder, "s")))
+        self.answers: list[Deferred[Any]] = []
+
+    def reload(self) -> Deferred[Any]:
+        self.answers.append(Deferred())
+        return self.answers[-1]
+
 
 class FakeFolder:
+    path = ""
+
     def __init__(self) -> None:
         self.held = True
         self.noted = 0
@@ -72,15 +88,16 @@ class Stage:
 
     def __init__(self) -> None:
         self.reactor = Reactor()
-        self.entity = FakeEntity()
+        self.served = FakeServed()
         self.folder = FakeFolder()
         self.handlers: dict[int, Any] = {}
         self.at_exit: list[Callable[[], None]] = []
         self.settled = 0
         self.log: list[str] = []
+        self.told: list[dict[str, object]] = []
 
     def server(self, **options: Any) -> DicomServer:
-        return DicomServer(self.reactor, self.entity, self.folder, **options)  # type: ignore[arg-type]
+        return DicomServer(self.reactor, self.served, self.folder, **options)  # type: ignore[arg-type]
 
     def settle(self) -> None:
         self.settled += 1
@@ -117,6 +134,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr(service.signal, "signal", made.handlers.__setitem__)
     monkeypatch.setattr(service.atexit, "register", made.at_exit.append)
     monkeypatch.setattr(launch, "settle", made.settle)
+    monkeypatch.setattr(service, "notify", lambda **fields: made.told.append(fields))
     globalLogPublisher.addObserver(made.observe)
     yield made
     globalLogPublisher.removeObserver(made.observe)
@@ -127,28 +145,27 @@ def test_a_life(stage: Stage) -> None:
     server.privilegedStartService()
     server.startService()
     assert stage.folder.noted == 1
-    assert stage.entity.calls == []
+    assert stage.served.calls == []
     stage.reactor.begin()
-    assert stage.entity.calls == ["start"]
+    assert stage.served.calls == ["start"]
     assert stage.settled == 1
     assert stage.log == ["info    ready: HERE accepts associations"]
     stopped: list[Any] = []
     server.stopService().addCallback(stopped.append)
     assert stopped == [None]
-    assert stage.entity.calls == ["start", "stop"]
+    assert stage.served.calls == ["start", "stop"]
     assert not stage.folder.held
     assert stage.log[-1] == "info    stopped"
     assert stage.at_exit == []
+    assert [next(iter(fields)) for fields in stage.told] == ["READY", "STOPPING"]
 
 
 def test_the_folder_is_held_until_all_is_done(stage: Stage) -> None:
     server = stage.server()
     server.startService()
     stage.reactor.begin()
-    stage.entity.stopping = waiting = Deferred()
-    stage.entity.associations[1] = FakeAssociation()
+    stage.served.stopping = waiting = Deferred()
     done = server.stopService()
-    assert stage.log[-1] == "info    draining: 1 connections, running operations have 30 s"
     assert not done.called
     assert stage.folder.held
     waiting.callback(None)
@@ -158,13 +175,14 @@ def test_the_folder_is_held_until_all_is_done(stage: Stage) -> None:
 
 def test_ports_that_had_to_wait(stage: Stage) -> None:
     stage.server(late=["unix:/a"]).privilegedStartService()
-    assert stage.entity.calls == ["bind unix:/a"]
+    assert stage.served.calls == ["bind unix:/a"]
 
 
 def test_a_port_that_had_to_wait_and_cannot_be_opened(stage: Stage) -> None:
-    stage.entity.binding = fail(FileNotFoundError(2, "No such file or directory"))
+    stage.served.binding = fail(FileNotFoundError(2, "No such file or directory"))
     with pytest.raises(StartError, match="cannot listen on unix:/a: No such file or directory"):
         stage.server(late=["unix:/a"]).privilegedStartService()
+    assert str(stage.told[0]["STATUS"]).startswith("cannot start: cannot listen on unix:/a: ")
 
 
 @pytest.mark.parametrize(
@@ -176,18 +194,19 @@ def test_a_port_that_had_to_wait_and_cannot_be_opened(stage: Stage) -> None:
     ],
 )
 def test_a_start_that_fails_ends_the_process_with_failure(stage: Stage, error: Exception, reason: str) -> None:
-    stage.entity.starting = fail(error)
+    stage.served.starting = fail(error)
     server = stage.server()
     server.startService()
     stage.reactor.begin()
     assert stage.reactor.stopped == 1
     assert len(stage.at_exit) == 1
     assert stage.log == [f"error   the server HERE cannot start: {reason}"]
+    assert stage.told == [{"STATUS": f"cannot start: {service.reason_of(error)}"}]
     assert stage.settled == 0
 
 
 def test_a_mistake_in_an_add_in_is_shown_where_it_is(stage: Stage) -> None:
-    stage.entity.starting = fail(ZeroDivisionError())
+    stage.served.starting = fail(ZeroDivisionError())
     server = stage.server()
     server.startService()
     stage.reactor.begin()
@@ -197,7 +216,7 @@ def test_a_mistake_in_an_add_in_is_shown_where_it_is(stage: Stage) -> None:
 
 
 def test_a_stop_before_it_is_ready(stage: Stage) -> None:
-    stage.entity.starting = Deferred()
+    stage.served.starting = Deferred()
     server = stage.server()
     server.startService()
     stage.reactor.begin()
@@ -211,15 +230,14 @@ def test_a_signal_stops_and_a_second_one_aborts(stage: Stage, number: signal.Sig
     server = stage.server()
     server.startService()
     stage.reactor.begin()
-    association = stage.entity.associations[1] = FakeAssociation()
     stage.send(number)
     assert stage.reactor.stopped == 1
     assert stage.log[-1] == f"info    {number.name}: stopping; once more aborts what is running"
-    stage.entity.stopping = Deferred()
+    stage.served.stopping = Deferred()
     server.stopService()
-    assert association.ended == ""
+    assert "abort all" not in stage.served.calls
     stage.send(number)
-    assert association.ended
+    assert stage.served.calls[-1] == "abort all"
     assert stage.reactor.stopped == 1
     assert stage.log[-1] == f"warning {number.name} again: what is running is aborted"
     # a third one ends the process
@@ -231,3 +249,79 @@ def test_a_signal_that_is_ignored_stays_so(stage: Stage, monkeypatch: pytest.Mon
     stage.server().startService()
     stage.reactor.begin()
     assert stage.handlers == {}
+
+
+# -- SIGHUP ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> FakeLive:
+    return FakeLive(str(tmp_path))
+
+
+def running(stage: Stage, monkeypatch: pytest.MonkeyPatch, live: FakeLive, *, terminal: bool = False) -> DicomServer:
+    monkeypatch.setattr(service, "on_terminal", lambda: terminal)
+    monkeypatch.setattr(service.AdminServer, "start", lambda self: None)
+    server = stage.server(live=live)
+    server.startService()
+    stage.reactor.begin()
+    stage.log.clear()
+    stage.told.clear()
+    return server
+
+
+def test_a_hangup_has_the_files_read_again(stage: Stage, monkeypatch: pytest.MonkeyPatch, live: FakeLive) -> None:
+    running(stage, monkeypatch, live)
+    stage.send(signal.SIGHUP)
+    stage.send(signal.SIGHUP)  # one after the other
+    assert stage.told == [{"RELOADING": 1}]
+    [answer] = live.answers
+    answer.callback(Applied(changed=("server.max_clients",), restart=("server.listen",)))
+    assert stage.log == [
+        "info    SIGHUP: settings and files are read again",
+        "info    SIGHUP: nothing is read again now",
+        "info    settings and files were read again; changed: server.max_clients",
+        "warning these need a restart: server.listen",
+    ]
+    assert stage.told[1:] == [{"READY": 1}]
+    assert stage.reactor.stopped == 0
+    stage.send(signal.SIGHUP)
+    assert len(live.answers) == 2
+
+
+def test_a_hangup_with_mistakes_in_the_files(stage: Stage, monkeypatch: pytest.MonkeyPatch, live: FakeLive) -> None:
+    running(stage, monkeypatch, live)
+    stage.send(signal.SIGHUP)
+    live.answers[0].errback(SettingsError(["server.toml:1: no"]))
+    assert stage.log == ["info    SIGHUP: settings and files are read again"]  # who reads them tells of mistakes
+    assert stage.told[1:] == [{"READY": 1}]
+
+
+def test_a_hangup_of_the_terminal_stops(stage: Stage, monkeypatch: pytest.MonkeyPatch, live: FakeLive) -> None:
+    running(stage, monkeypatch, live, terminal=True)
+    stage.send(signal.SIGHUP)
+    assert stage.reactor.stopped == 1
+    assert live.answers == []
+
+
+def test_a_stop_does_not_wait_for_what_is_read(stage: Stage, monkeypatch: pytest.MonkeyPatch, live: FakeLive) -> None:
+    server = running(stage, monkeypatch, live)
+    stage.send(signal.SIGHUP)
+    assert server.stopService().called
+    assert stage.told == [{"RELOADING": 1}, {"STOPPING": 1}]
+
+
+def test_whether_there_is_a_terminal() -> None:
+    """A process in a session of its own has none."""
+    program = "from txdicom.server.service import on_terminal; print(on_terminal())"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, start_new_session=True
+    )
+    assert run.stdout == "False\n"
+
+
+def test_an_administrator_stops_it_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch, live: FakeLive) -> None:
+    running(stage, monkeypatch, live)
+    stage.served.stop_by_administrator(True)
+    assert stage.reactor.stopped == 1
+    assert stage.served.calls[-1] == "abort all"

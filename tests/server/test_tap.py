@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from twisted.application.service import Application, IService, IServiceMaker
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver
 from twisted.plugin import getPlugins
 from twisted.python import usage
@@ -18,6 +19,7 @@ from zope.interface.verify import verifyObject
 
 from txdicom.server.log import ServerLog
 from txdicom.server.tap import Options, makeService
+from txdicom.server.workers.pool import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,8 +94,9 @@ async def test_a_service_with_its_log_and_open_ports(tmp_path: Path) -> None:
     service.setServiceParent(application)
     log = application.getComponent(ILogObserver)
     assert isinstance(log, ServerLog)
-    entity = service.entity  # type: ignore[attr-defined]
-    assert entity.ports[0].getHost().port
+    [(address, secure)] = service.served.addresses  # type: ignore[attr-defined]
+    assert address.port
+    assert not secure
     await service.stopService()
     log.close()
 
@@ -123,3 +126,29 @@ def test_one_mistake(tmp_path: Path) -> None:
 def test_options_of_twistd_that_do_not_go_with_it(name: str) -> None:
     with pytest.raises(SystemExit, match=f"--{name} does not go with dicomserver"):
         makeService(parsed(**{name: "1"}), reactor)
+
+
+@pytest.mark.usefixtures("umask")
+async def test_a_service_of_workers(tmp_path: Path) -> None:
+    """No process is started before the reactor runs; the ports are open."""
+    options = parsed("--base", tmp_path, "--listen", "tcp:0:interface=127.0.0.1", "--set", "server.workers=2")
+    service = makeService(options, reactor)
+    assert isinstance(service.served, Workers)  # type: ignore[attr-defined]
+    [(address, _)] = service.served.addresses  # type: ignore[attr-defined]
+    assert address.port
+    application = Application("dicomserver")
+    service.setServiceParent(application)
+    await service.stopService()
+    log = application.getComponent(ILogObserver)
+    assert isinstance(log, ServerLog)
+    log.close()
+
+
+@pytest.mark.usefixtures("umask")
+async def test_an_endpoint_that_workers_cannot_have(tmp_path: Path) -> None:
+    endpoint = "haproxy:tcp:0:interface=127.0.0.1"
+    with pytest.raises(SystemExit) as raised:
+        makeService(parsed("--base", tmp_path, "--listen", endpoint, "--set", "server.workers=2"), reactor)
+    _, problem = str(raised.value.code).splitlines()
+    assert problem.startswith(f"  connections of {endpoint} cannot be handed over to workers: take tcp:")
+    await deferLater(reactor, 0)  # the port is closed

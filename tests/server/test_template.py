@@ -50,3 +50,17 @@ def test_what_is_particular_to_a_server_comes_first() -> None:
     lines = [line for line in server_toml(GIVEN).splitlines() if line and not line.startswith("##")]
     assert lines[:2] == ["[server]", 'ae_title = "HERE"']
     assert lines.index('#listen = ["tcp:11112:interface=127.0.0.1"]') < lines.index("#max_clients = 1000")
+
+
+def test_settings_of_addins_come_last() -> None:
+    given = {
+        **GIVEN,
+        ("addins", "a.b", "one"): ("x", ""),
+        ("addins", "c", "limits"): ({"low": 1, "two words": [True]}, ""),
+        ("addins", "a.b", "second key"): (2.5, ""),
+    }
+    document = tomllib.loads(server_toml(given))
+    assert document["addins"] == {
+        "a.b": {"one": "x", "second key": 2.5},
+        "c": {"limits": {"low": 1, "two words": [True]}},
+    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -37,6 +38,13 @@ class StorageAddin:
     def unload(self) -> None:
         """Closes the store."""
         self._store.close()
+
+    def configure(self, *, flush: bool, duplicates: Literal["keep", "replace", "refuse"]) -> Deferred[None]:
+        """Has the store keep to other settings; fires when it does."""
+        done: Deferred[None] = Deferred()
+        configure = partial(self._store.configure, flush=flush, duplicates=duplicates)
+        self._writer.submit(lambda items: configure(), None, done.callback)
+        return done
 
     @presentation_context(ANY_STORAGE)
     def on_c_store(self, request: Any) -> Deferred[Status]:

@@ -23,10 +23,12 @@ from txdicom.interfaces.control import (
     AddinInfo,
     AddinOptions,
     AddinReport,
+    Applied,
     ConnectedClient,
     ControlEvent,
     ServerStatus,
     ServiceAnswer,
+    WorkerStatus,
 )
 
 if TYPE_CHECKING:
@@ -74,17 +76,25 @@ class Administrator:
 
     Every method returns a Deferred, which fails with `BadArgument`, `NotFound`, `Conflict`, `TooLarge` or
     `InternalError` of `txdicom.errors` as the server says, with TimeoutError where it says nothing in time, and with
-    `ConnectionFailed` where the link is gone. It can be cancelled: then the answer is dropped.
+    `ConnectionFailed` where the link is gone. It can be cancelled: then the answer is dropped. `locator` adds what
+    answers the server to what takes its events.
     """
 
-    def __init__(self, clock: Any, timeout: float = ANSWER_TIMEOUT) -> None:
+    def __init__(
+        self,
+        clock: Any,
+        timeout: float = ANSWER_TIMEOUT,
+        *,
+        locator: Callable[[IResponderLocator], IResponderLocator] | None = None,
+    ) -> None:
         self._clock = clock
         self._timeout = timeout
         self._on_event: Callable[[ControlEvent], object] | None = None
         self._refusal = ""
         self._ended = False
         self._waiting: list[Deferred[None]] = []
-        self.link = Link(clock, _Events(self), self._lost)
+        events = _Events(self)
+        self.link = Link(clock, locator(events) if locator is not None else events, self._lost)
 
     # -- the link ------------------------------------------------------------------------------------------------------
 
@@ -119,7 +129,8 @@ class Administrator:
         if self._on_event is not None:
             self._on_event(event)
 
-    def _call(self, command: type[Command], **arguments: Any) -> Deferred[dict[str, Any]]:
+    def call(self, command: type[Command], **arguments: Any) -> Deferred[dict[str, Any]]:
+        """Asks for a command; the methods below do it for those that there are."""
         return Deferred.fromCoroutine(self._asked(command, arguments))
 
     async def _asked(self, command: type[Command], arguments: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +145,7 @@ class Administrator:
             raise ConnectionFailed(f"the link to the server is gone: {error}") from None
 
     def _get(self, command: type[Command], take: Callable[[dict[str, Any]], _T], **arguments: Any) -> Deferred[_T]:
-        return self._call(command, **arguments).addCallback(take)
+        return self.call(command, **arguments).addCallback(take)
 
     def _do(self, command: type[Command], **arguments: Any) -> Deferred[None]:
         return self._get(command, lambda answer: None, **arguments)
@@ -144,7 +155,7 @@ class Administrator:
             found: list[dict[str, Any]] = []
             more, after = True, None
             while more:
-                answer = await self._call(command, after=after, limit=_PAGE)
+                answer = await self.call(command, after=after, limit=_PAGE)
                 found += answer["page"]
                 more = answer["more"] and bool(answer["page"])
                 after = found[-1][key] if found else None
@@ -160,11 +171,15 @@ class Administrator:
 
     def status(self) -> Deferred[ServerStatus]:
         """How the server is."""
-        return self._get(commands.GetStatus, lambda answer: _made(ServerStatus, answer["status"]))
+        return self._get(commands.GetStatus, lambda answer: _status(answer["status"]))
 
     def settings(self) -> Deferred[dict[str, dict[str, Any]]]:
         """The settings in force, by table and name."""
         return self._get(commands.GetSettings, lambda answer: answer["settings"])
+
+    def set_settings(self, values: Mapping[str, Mapping[str, Any]]) -> Deferred[Applied]:
+        """Changes settings, by table and name, in server.toml and, as far as possible, at once."""
+        return self._get(commands.SetSettings, _applied, settings=_plain(values))
 
     def pause(self) -> Deferred[None]:
         """Has new associations rejected; those there are go on."""
@@ -212,7 +227,7 @@ class Administrator:
 
     def total_clients(self) -> Deferred[dict[str, int]]:
         """`connections` and `associations` now, and `total`: associations since the start."""
-        return self._call(commands.GetTotalClients)
+        return self.call(commands.GetTotalClients)
 
     def disconnect_client(self, number: int) -> Deferred[None]:
         """Aborts a client's association and closes its connection."""
@@ -227,6 +242,10 @@ class Administrator:
     def addin_options(self, name: str) -> Deferred[AddinOptions]:
         """The settings of an add-in, and their JSON Schema."""
         return self._get(commands.GetAddinOptions, lambda answer: _made(AddinOptions, answer), name=name)
+
+    def set_addin_options(self, name: str, values: Mapping[str, Any]) -> Deferred[Applied]:
+        """Changes settings of an add-in, by key, in their file and at once; None takes one out of the file."""
+        return self._get(commands.SetAddinOptions, _applied, name=name, values=dict(values))
 
     def addin_health(self, name: str) -> Deferred[AddinReport]:
         """Whether an add-in works."""
@@ -286,6 +305,19 @@ def _made(kind: type[_T], values: Mapping[str, Any]) -> _T:
     """A dataclass of what has come; names that it has not are a newer server's."""
     names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in values.items() if name in names})
+
+
+def _status(values: Mapping[str, Any]) -> ServerStatus:
+    workers = [_made(WorkerStatus, one) for one in values.get("workers", ())]
+    return _made(ServerStatus, {**values, "workers": workers})
+
+
+def _plain(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {table: dict(named) for table, named in values.items()}
+
+
+def _applied(answer: dict[str, Any]) -> Applied:
+    return _made(Applied, {name: tuple(names) for name, names in answer["applied"].items()})
 
 
 def _entry(values: Mapping[str, Any]) -> AEEntry:

@@ -44,6 +44,13 @@ class GetSettings(AdminCommand):
     response = [(b"settings", Json())]
 
 
+class SetSettings(AdminCommand):
+    """Changes settings, by table and name, in server.toml and in force; with the values of an `Applied`."""
+
+    arguments = [(b"settings", Json())]
+    response = [(b"applied", Json())]
+
+
 class Pause(AdminCommand):
     """New associations are rejected until `Resume`."""
 
@@ -123,6 +130,13 @@ class GetAddinOptions(AdminCommand):
     response = [(b"values", Json()), (b"json_schema", Json())]
 
 
+class SetAddinOptions(AdminCommand):
+    """Changes settings of an add-in, by key, in their file and in force; with the values of an `Applied`."""
+
+    arguments = [(b"name", Unicode()), (b"values", Json())]
+    response = [(b"applied", Json())]
+
+
 class IsAddinHealthy(AdminCommand):
     """Whether an add-in works, and sentences on why not."""
 
@@ -182,6 +196,10 @@ class AeTitlesChanged(EventCommand):
     """AE titles were changed."""
 
 
+class SettingsChanged(EventCommand):
+    """Settings have changed."""
+
+
 class ServiceShuttingDown(EventCommand):
     """The server begins to stop."""
 
@@ -198,6 +216,7 @@ EVENT_COMMANDS: dict[str, Any] = {
         ClientAction,
         ClientDisconnected,
         AeTitlesChanged,
+        SettingsChanged,
         ServiceShuttingDown,
     )
 }

@@ -40,6 +40,8 @@ _AUDITED: Final = {
         commands.RemoveAeTitle,
         commands.DisconnectClient,
         commands.ServiceMessage,
+        commands.SetSettings,
+        commands.SetAddinOptions,
     )
 }
 
@@ -103,15 +105,19 @@ class Responder:
             raise
 
     def _audit(self, command: type[Command], arguments: dict[str, Any]) -> None:
-        """Data is left out: only an add-in knows what is in it."""
+        """Names only: a value may be a secret, and data is what only an add-in knows."""
         entry = arguments.get("entry", {})
-        what = [arguments.get(one, entry.get(one)) for one in ("ae_title", "id", "name")]
+        given = [arguments.get(name, entry.get(name)) for name in ("ae_title", "id", "name")]
+        what = [str(one) for one in given if one is not None]
+        what += [f"{table}.{name}" for table, named in arguments.get("settings", {}).items() for name in named]
+        what += arguments.get("values", {})
+        text = "user {user} has asked for {command}"
         _log.info(
-            "user {user} has asked for {command} {what}",
+            f"{text} {{what}}" if what else text,
             audit="administrator",
             user=self.link.user,
             command=command.__name__,
-            what=" ".join(str(one) for one in what if one is not None),
+            what=" ".join(what),
         )
 
     def _ask(self, method: str, *arguments: Any) -> Awaitable[Any]:
@@ -130,6 +136,11 @@ class Responder:
     @_answers(commands.GetSettings)
     async def _get_settings(self) -> dict[str, Any]:
         return {"settings": await self._ask("settings")}
+
+    @_answers(commands.SetSettings)
+    async def _set_settings(self, settings: Any) -> dict[str, Any]:
+        values = {table: _mapping(table, one) for table, one in _mapping("settings", settings).items()}
+        return {"applied": asdict(await self._ask("set_settings", values))}
 
     @_answers(commands.Pause)
     async def _pause(self) -> None:
@@ -194,6 +205,10 @@ class Responder:
     @_answers(commands.GetAddinOptions)
     async def _get_addin_options(self, name: str) -> dict[str, Any]:
         return asdict(await self._ask("addin_options", name))
+
+    @_answers(commands.SetAddinOptions)
+    async def _set_addin_options(self, name: str, values: Any) -> dict[str, Any]:
+        return {"applied": asdict(await self._ask("set_addin_options", name, _mapping("values", values)))}
 
     @_answers(commands.IsAddinHealthy)
     async def _is_addin_healthy(self, name: str) -> dict[str, Any]:

@@ -4,56 +4,51 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from importlib.util import find_spec
 from keyword import iskeyword
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from txdicom.cli.output import Output, printable
+from txdicom.cli import addin_options
+from txdicom.cli.managing import with_files
+from txdicom.cli.options import as_json as json_option
+from txdicom.cli.options import of_a_server
+from txdicom.cli.output import Output
+from txdicom.cli.tables import show_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-F = TypeVar("F", bound="Callable[..., Any]")
+    from txdicom.server.manager import ServiceAdministrator
 
 #: a name that a module and a class can have, too
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 #: what begins so is not looked at in the folder addins/
 _IGNORED: Final = "test_"
 _COLUMNS: Final = ("name", "version", "state", "from", "what it says")
+_STYLES: Final = {"state": {"enabled": "green", "error": "red", "": "dim"}}
 
 
-def _of_a_server(command: F) -> F:
-    """The options that say which server."""
-    for decorator in (
-        click.option("-a", "--ae-title", metavar="AE", help="The server's AE title; else the only one in the base."),
-        click.option(
-            "-b",
-            "--base",
-            metavar="DIR",
-            help="Folder of the servers; else $TXDICOM_HOME, else the user's data folder.",
-        ),
-    ):
-        command = decorator(command)
-    return command
-
-
-@click.group(short_help="Add-ins: list those of a server, begin a new one.")
+@click.group(short_help="Add-ins: list those of a server, show and change their settings, begin a new one.")
 def addin() -> None:
-    """Add-ins of a server: what there is, and a new one to begin with.
+    """Add-ins of a server: what there is, their settings, and a new one to begin with.
 
     \b
     Examples:
       txdicom addin list
+      txdicom addin set my-filter station=CT1
       txdicom addin new my-filter
     """
 
 
+addin.add_command(addin_options.show)
+addin.add_command(addin_options.set_)
+
+
 @addin.command("list", short_help="List the add-ins that a server finds.")
-@_of_a_server
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output: one object a line.")
+@of_a_server
+@json_option
 def list_(base: str | None, ae_title: str | None, as_json: bool) -> int:
     """List the add-ins that a server finds, whether it runs or not: they are imported here as at its start.
 
@@ -66,40 +61,39 @@ def list_(base: str | None, ae_title: str | None, as_json: bool) -> int:
     --json prints an object for each: type "addin", name, version, description, author, state ("enabled", "not enabled"
     or "error"), required, origin, error. The exit status is 0 only if the server would start with all of them.
     """
-    from txdicom.errors import SettingsError
     from txdicom.interfaces import IServerConfig
     from txdicom.server.addins import find_addins
-    from txdicom.server.compose import look
     from txdicom.server.discovery import in_folder
 
-    output = Output(as_json=as_json)
-    try:
-        folder, settings = look(base, ae_title, os.environ)
+    def work(administrator: ServiceAdministrator) -> int:
+        output = Output(as_json=as_json)
+        folder, settings = administrator.folder(ae_title), administrator.settings(ae_title)
+        folder.check_owner()
         configuring, misconfigured = in_folder(folder.path, "configuration", settings.server.ae_title, IServerConfig)
         choice = find_addins(settings, folder)
-    except SettingsError as error:
-        for problem in error.problems:
-            output.complain(f"Error: {problem}")
-        return 1
-    # none of these may be missing: one may be the licence
-    rows = [_row(one.name, "enabled", one.origin, addin=one.addin, required=True) for one in configuring]
-    rows += [_row(one.name, "error", one.where, error=one.reason, required=True) for one in misconfigured]
-    rows += [
-        _row(one.name, "enabled", one.origin, addin=one.addin, required=one.name in choice.required)
-        for one in choice.addins
-    ]
-    names = settings.addins.required
-    rows += [_row(one.name, "error", one.where, error=one.reason, required=one.name in names) for one in choice.broken]
-    rows += [_row(name, "not enabled", "installed") for name in choice.others]
-    for row in rows:
-        output.record("addin", **row)
-    if not as_json:
-        _show(rows)
-    for sentence in choice.problems:
-        output.complain(f"Error: {sentence}")
-    for sentence in choice.warnings:
-        output.complain(f"Warning: {sentence}")
-    return 1 if choice.problems or choice.broken or misconfigured else 0
+        # none of these may be missing: one may be the licence
+        rows = [_row(one.name, "enabled", one.origin, addin=one.addin, required=True) for one in configuring]
+        rows += [_row(one.name, "error", one.where, error=one.reason, required=True) for one in misconfigured]
+        rows += [
+            _row(one.name, "enabled", one.origin, addin=one.addin, required=one.name in choice.required)
+            for one in choice.addins
+        ]
+        names = settings.addins.required
+        rows += [
+            _row(one.name, "error", one.where, error=one.reason, required=one.name in names) for one in choice.broken
+        ]
+        rows += [_row(name, "not enabled", "installed") for name in choice.others]
+        for row in rows:
+            output.record("addin", **row)
+        if not as_json:
+            _show(rows)
+        for sentence in choice.problems:
+            output.complain(f"Error: {sentence}")
+        for sentence in choice.warnings:
+            output.complain(f"Warning: {sentence}")
+        return 1 if choice.problems or choice.broken or misconfigured else 0
+
+    return with_files(base, work)
 
 
 def _row(
@@ -110,7 +104,6 @@ def _row(
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
-    """A table on a terminal, else a line for each with tabs between."""
     lines = [
         (
             row["name"],
@@ -121,26 +114,12 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
         )
         for row in rows
     ]
-    if not sys.stdout.isatty():
-        for line in lines:
-            click.echo("\t".join(map(printable, line)))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*_COLUMNS, box=None, pad_edge=False)
-    for row, line in zip(rows, lines, strict=True):
-        style = {"enabled": "green", "error": "red"}.get(row["state"], "dim")
-        # of an add-in's text nothing is markup
-        cells = [Text(printable(cell), style if index == 2 else "") for index, cell in enumerate(line)]
-        table.add_row(*cells)
-    Console().print(table)
+    show_rows(_COLUMNS, lines, _STYLES)
 
 
 @addin.command(short_help="Write a small add-in, which works, and its test.")
 @click.argument("name", metavar="NAME")
-@_of_a_server
+@of_a_server
 @click.option("--directory", metavar="DIR", help="Write to this folder instead of the server's.")
 def new(name: str, base: str | None, ae_title: str | None, directory: str | None) -> int:
     """Write a small add-in called NAME, which works as it is, and its test, into the folder addins/ of a server.
@@ -154,6 +133,7 @@ def new(name: str, base: str | None, ae_title: str | None, directory: str | None
     txdicom.interfaces.
     """
     from txdicom.cli.addin_template import files_of
+    from txdicom.errors import DicomError
 
     _check_name(name)
     if directory is not None and (base or ae_title):
@@ -165,9 +145,8 @@ def new(name: str, base: str | None, ae_title: str | None, directory: str | None
     except OSError as error:
         output.complain(f"Error: {error.filename}: {error.strerror}")
         return 1
-    except ValueError as error:
-        output.complain(f"Error: {error}")
-        return 1
+    except DicomError as error:
+        return output.fail(error)
     for path in paths:
         output.say(f"written: {path}")
     output.say(f"test it: python -m pytest {paths[1]}")
@@ -189,24 +168,23 @@ def _check_name(name: str) -> None:
 
 
 def _addins_folder(base: str | None, ae_title: str | None) -> tuple[str, str]:
-    """The folder `addins/` of the server, and the server's title; ValueError where there is no such server."""
-    from txdicom.errors import SettingsError
-    from txdicom.server.compose import look
+    """The folder `addins/` of the server, and the server's title; DicomError where there is no such server."""
+    from txdicom.server.manager import ServiceAdministrator
 
-    try:
-        folder, settings = look(base, ae_title, os.environ)
-    except SettingsError as error:
-        raise ValueError("; ".join(error.problems)) from None
-    return os.path.join(folder.path, "addins"), settings.server.ae_title
+    folder = ServiceAdministrator(base).folder(ae_title)
+    folder.check_owner()
+    return os.path.join(folder.path, "addins"), os.path.basename(folder.path)
 
 
 def _write(folder: str, texts: dict[str, str]) -> list[str]:
-    """Writes private files, all or none of them; ValueError where one is there already."""
+    """Writes private files, all or none of them; Conflict where one is there already."""
+    from txdicom.errors import Conflict
+
     os.makedirs(folder, 0o700, exist_ok=True)
     paths = [os.path.join(folder, name) for name in texts]
     for path in paths:
         if os.path.lexists(path):
-            raise ValueError(f"{path} is there already: take another name, or move it away")
+            raise Conflict(f"{path} is there already: take another name, or move it away")
     for path, text in zip(paths, texts.values(), strict=True):
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)

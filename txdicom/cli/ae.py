@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from txdicom.cli.output import Output, printable
+from txdicom.cli.managing import with_files
+from txdicom.cli.options import as_json as json_option
+from txdicom.cli.options import of_a_server
+from txdicom.cli.output import Output
+from txdicom.cli.tables import show_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from txdicom.interfaces import AEEntry
     from txdicom.server.ae_file import Table
+    from txdicom.server.manager import ServiceAdministrator
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 _TLS_CHOICES: Final = {"yes": True, "no": False, "server": None}
 _COLUMNS: Final = ("AE title", "host", "port", "secure port", "port usage", "verify", "name")
-
-
-def _of_a_server(command: F) -> F:
-    """The options that say which server."""
-    for decorator in (
-        click.option("-a", "--ae-title", metavar="AE", help="The server's AE title; else the only one in the base."),
-        click.option(
-            "-b",
-            "--base",
-            metavar="DIR",
-            help="Folder of the servers; else $TXDICOM_HOME, else the user's data folder.",
-        ),
-    ):
-        command = decorator(command)
-    return command
 
 
 def _values(command: F) -> F:
@@ -50,7 +38,8 @@ def _values(command: F) -> F:
         click.option(
             "--verify",
             type=click.Choice(("none", "address", "host-name", "mask")),
-            help="Which address of a caller is believed: the host's; that, if the host is its name; one in the mask.",
+            help="From where it may call. none: from anywhere. address: from an address of its host. host-name: the "
+            "same, and that address has the host's name. mask: from an address in --mask.",
         ),
         click.option("--mask", metavar="MASK", help="For --verify mask: 192.0.2.0/24 or 192.0.2.0/255.255.255.0."),
         click.option(
@@ -78,9 +67,9 @@ def ae() -> None:
     """
 
 
-@ae.command("list", short_help="List them.")
-@_of_a_server
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output: one object a line.")
+@ae.command("list", short_help="List the AE titles that a server knows.")
+@of_a_server
+@json_option
 def list_(base: str | None, ae_title: str | None, as_json: bool) -> int:
     """List the application entities that a server knows.
 
@@ -108,11 +97,11 @@ def list_(base: str | None, ae_title: str | None, as_json: bool) -> int:
     return _with_table(base, ae_title, show)
 
 
-@ae.command(short_help="Add one.")
+@ae.command(short_help="Add an AE title: who it is and where it listens.")
 @click.argument("title", metavar="TITLE")
 @click.argument("place", metavar="[HOST[:PORT]]", required=False)
 @_values
-@_of_a_server
+@of_a_server
 def add(title: str, place: str | None, base: str | None, ae_title: str | None, **values: Any) -> int:
     """Add the application entity TITLE, which listens on HOST:PORT (port 104 where none is given), or only calls.
 
@@ -133,12 +122,12 @@ def add(title: str, place: str | None, base: str | None, ae_title: str | None, *
     return _with_table(base, ae_title, edit)
 
 
-@ae.command(short_help="Change one.")
+@ae.command(short_help="Change what is known of an AE title, or rename it.")
 @click.argument("title", metavar="TITLE")
 @click.argument("place", metavar="[HOST[:PORT]]", required=False)
 @_values
 @click.option("--rename", metavar="TITLE", help="Give it another AE title.")
-@_of_a_server
+@of_a_server
 def update(
     title: str, place: str | None, rename: str | None, base: str | None, ae_title: str | None, **values: Any
 ) -> int:
@@ -171,9 +160,9 @@ def update(
     return _with_table(base, ae_title, edit)
 
 
-@ae.command(short_help="Remove some.")
+@ae.command(short_help="Remove AE titles.")
 @click.argument("titles", metavar="TITLE...", nargs=-1, required=True)
-@_of_a_server
+@of_a_server
 def remove(titles: tuple[str, ...], base: str | None, ae_title: str | None) -> int:
     """Remove application entities, all of those given or none.
 
@@ -216,32 +205,14 @@ def _given(values: dict[str, Any], title: str, place: str | None) -> dict[str, A
 
 def _with_table(base: str | None, ae_title: str | None, work: Callable[[str], None]) -> int:
     """Does `work` on the file of the server; the exit status. What is wrong is said in sentences."""
-    from txdicom.errors import BadArgument, DicomError, SettingsError
-    from txdicom.server.folder import ServerFolder, base_folder, choose_title, servers_in
 
-    output = Output()
-    try:
-        where = base_folder(base, os.environ)
-        title = choose_title(where, ae_title)
-        if title not in servers_in(where):
-            there = ", ".join(servers_in(where))
-            remedy = (
-                f"there {'are' if ',' in there else 'is'} {there}"
-                if there
-                else "none is there; its first start makes it"
-            )
-            raise SettingsError([f"there is no server {title} in {where}: {remedy}"])
-        folder = ServerFolder(where, title)
+    def with_folder(administrator: ServiceAdministrator) -> int:
+        folder = administrator.folder(ae_title)
         folder.check_owner()
         work(folder.ae_table_file)
-    except (SettingsError, BadArgument) as error:
-        for problem in error.problems:
-            output.complain(f"Error: {problem}")
-        return 1
-    except DicomError as error:
-        output.complain(f"Error: {error}")
-        return 1
-    return 0
+        return 0
+
+    return with_files(base, with_folder)
 
 
 def _show(entries: Sequence[AEEntry]) -> None:
@@ -258,17 +229,4 @@ def _show(entries: Sequence[AEEntry]) -> None:
         )
         for one in entries
     ]
-    if not sys.stdout.isatty():
-        for line in lines:
-            click.echo("\t".join(map(printable, line)))
-        return
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    table = RichTable(box=None, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column, overflow="fold")
-    for line in lines:
-        table.add_row(*(Text(printable(cell)) for cell in line))
-    Console().print(table)
+    show_rows(_COLUMNS, lines)

@@ -13,8 +13,11 @@ from txdicom import __version__
 COMMANDS: Final = {
     "echo": "txdicom.cli.echo:echo",
     "store": "txdicom.cli.store:store",
+    "server": "txdicom.cli.server:server",
     "addin": "txdicom.cli.addin:addin",
     "ae": "txdicom.cli.ae:ae",
+    "user": "txdicom.cli.user:user",
+    "client": "txdicom.cli.client:client",
     "log": "txdicom.cli.log:log",
 }
 
@@ -42,6 +45,9 @@ def txdicom() -> None:
     """DICOM from the command line.
 
     \b
-    Example:
+    Examples:
       txdicom echo PACS@192.168.1.20:11112
+      txdicom store PACS@192.168.1.20:11112 study/
+      txdicom server create ARCHIVE --listen tcp:11112
+      txdicom server start ARCHIVE
     """

@@ -27,7 +27,10 @@ def echo(verbose: bool, debug: bool, as_json: bool, **values: Any) -> int:
       txdicom echo -aet MODALITY -aec PACS pacs.example.org:11112
       txdicom echo --json 'PACS@[::1]:11112'
       txdicom echo --tls --tls-ca hospital-ca.pem PACS@pacs.example.org
+      txdicom echo --user alice --password-file secret.txt PACS@pacs.example.org
       txdicom echo --tls --tls-ca ca.pem --tls-cert us.pem --tls-key us.key PACS@pacs.example.org:2762
+
+    The exit status is 0 only if PEER answers Success.
 
     --json prints one object: type "echo", peer, success, status, seconds (null without an answer), error.
     """

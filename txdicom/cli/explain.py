@@ -90,6 +90,15 @@ def _rejection(error: AssociationRejected, connection: Connection) -> str:
         return "it has no room for another association just now; try again later, or with fewer at once"
     if which == (1, 2):
         return "it does not know the DICOM application context; is it a DICOM application?"
+    if (error.result, *which) == (1, 2, 1):  # PS3.7 D.3.3.7.3
+        user = connection.user
+        if user is None:
+            remedy = "it may let in users by name and password alone: give them with --user and --password-file"
+        elif user.passcode is None:
+            remedy = f"it may not know the user {user.name!r}, or want a password: give it with --password-file"
+        else:
+            remedy = f"it may not know the user {user.name!r} by this password: check --user and --password-file"
+        return f"{_after_colon(error)}; {remedy}; its log may say why"
     if error.result == 2:
         return f"{_after_colon(error)}; it may accept a later attempt"
     return f"{_after_colon(error)}; its log may say why, and whether it wants other AE titles (-aet, -aec)"

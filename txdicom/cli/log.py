@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from txdicom.cli.options import as_json as json_option
+from txdicom.cli.options import of_a_server
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -49,14 +52,13 @@ def _pattern(context: click.Context, parameter: click.Parameter, value: str | No
         raise click.BadParameter(f"{value!r} is no regular expression: {error}") from None
 
 
-def _of_a_server(command: F) -> F:
+def _of_a_log(command: F) -> F:
     """Which server's log, and how it is shown."""
     decorators = (
-        click.option("--base", metavar="DIR", help="Folder of the servers; else $TXDICOM_HOME, else the user's data."),
-        click.option("--ae-title", metavar="AE", help="The server; else the only one in the base."),
+        of_a_server,
         click.option("--audit", is_flag=True, help="The audit log: who did what."),
         click.option("--level", type=click.Choice(_LEVELS), default="debug", help="Only this level, and worse."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
+        json_option,
     )
     for decorator in reversed(decorators):
         command = decorator(command)
@@ -75,12 +77,17 @@ def log() -> None:
       txdicom log query --audit --association 12 --json
 
     A server in the foreground logs to its standard output, not to its folder; its audit log is there in any case.
+
+    --json prints an object for each record: time, level and text; of logs in JSON (log.format, the audit log) also what
+    else is known, such as association, calling_ae, peer.
     """
 
 
 @log.command()
-@_of_a_server
-@click.option("-n", "count", type=click.IntRange(min=1), default=50, show_default=True, help="How many records.")
+@_of_a_log
+@click.option(
+    "-n", "count", metavar="COUNT", type=click.IntRange(min=1), default=50, show_default=True, help="How many records."
+)
 def show(base: str | None, ae_title: str | None, audit: bool, level: str, as_json: bool, count: int) -> int:
     """Show the last records.
 
@@ -95,7 +102,7 @@ def show(base: str | None, ae_title: str | None, audit: bool, level: str, as_jso
 
 
 @log.command()
-@_of_a_server
+@_of_a_log
 def follow(base: str | None, ae_title: str | None, audit: bool, level: str, as_json: bool) -> int:
     """Show the last ten records, then what comes, until Ctrl-C.
 
@@ -120,14 +127,14 @@ def follow(base: str | None, ae_title: str | None, audit: bool, level: str, as_j
 
 
 @log.command()
-@_of_a_server
+@_of_a_log
 @click.option("--since", callback=_since, metavar="WHEN", help="Not older than this: 30m, 1h, 2d, or 2026-01-31T08:30.")
 @click.option("--association", type=click.IntRange(min=1), metavar="NUMBER", help="About this association.")
 @click.option("--calling-ae", metavar="AE", help="About associations of this caller.")
 @click.option("--text", callback=_pattern, metavar="PATTERN", help="Text in which this regular expression is found.")
-@click.option("-n", "count", type=click.IntRange(min=1), help="Only the last so many.")
+@click.option("-n", "count", metavar="COUNT", type=click.IntRange(min=1), help="Only the last so many.")
 def query(base: str | None, ae_title: str | None, audit: bool, as_json: bool, count: int | None, **wanted: Any) -> int:
-    """Show the records that meet all conditions, older files included. Status 1: there are none.
+    """Show the records that meet all conditions, older files included. The exit status is 1 if there are none.
 
     \b
     Examples:

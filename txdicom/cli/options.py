@@ -1,4 +1,4 @@
-"""Options that the commands of an SCU have in common, named as DCMTK's users know them."""
+"""Options that commands have in common: which server; those of an SCU are named as DCMTK's users know them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,37 @@ if TYPE_CHECKING:
 
     from txdicom.net.tls import TLS
     from txdicom.scu.peer import Peer
+    from txdicom.scu.user import User
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 _SECONDS = click.FloatRange(min=0)
+
+
+def of_a_base(command: F) -> F:
+    """The option that says where the servers are."""
+    return click.option(
+        "-b", "--base", metavar="DIR", help="Folder of the servers; else $TXDICOM_HOME, else the user's data folder."
+    )(command)
+
+
+def of_a_server(command: F) -> F:
+    """The options that say which server."""
+    title = click.option("-a", "--ae-title", metavar="AE", help="The server's AE title; else the only one in the base.")
+    return of_a_base(title(command))
+
+
+def of_servers(command: F) -> F:
+    """The options that say which servers, where all may be meant."""
+    title = click.option("-a", "--ae-title", metavar="AE", help="The server's AE title; else all servers of the base.")
+    return of_a_base(title(command))
+
+
+def as_json(command: F) -> F:
+    """The option of those who have programs read what is said."""
+    return click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output: one object a line.")(
+        command
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +56,7 @@ class Connection:
     dimse_timeout: float
     timeout: float
     tls: TLS | None = None
+    user: User | None = None
 
     def options(self) -> dict[str, Any]:
         """As keywords of `txdicom.scu.connect`."""
@@ -39,6 +67,7 @@ class Connection:
             "dimse_timeout": self.dimse_timeout,
             "connect_timeout": self.timeout,
             "tls": self.tls,
+            "user_identity": self.user,
         }
 
 
@@ -70,10 +99,31 @@ def connection_of(values: dict[str, Any]) -> Connection:
         peer = Peer.parse(values.pop("peer"), called)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'PEER'") from None
+    user = _user(values)
     tls = _tls(values)
     names = ("aetitle", "max_pdu", "acse_timeout", "dimse_timeout", "timeout")
     peer = peer.with_port(tls=tls is not None)
-    return Connection(peer=peer, tls=tls, **{name: values.pop(name) for name in names})
+    return Connection(peer=peer, tls=tls, user=user, **{name: values.pop(name) for name in names})
+
+
+def _user(values: dict[str, Any]) -> User | None:
+    """Takes the options of the user identity out of a command's values; the file is read."""
+    name, path = values.pop("user"), values.pop("password_file")
+    if name is None:
+        if path is not None:
+            raise click.UsageError("--password-file needs --user: a password is sent with the user's name only")
+        return None
+    from txdicom import private_files
+    from txdicom.scu.user import User
+
+    try:
+        return User(name, None if path is None else private_files.password(path).decode())
+    except UnicodeDecodeError:
+        raise click.UsageError(f"--password-file: the first line of {path} is not in UTF-8") from None
+    except private_files.Unusable as error:
+        raise click.UsageError(f"--password-file: {error}") from None
+    except ValueError as error:
+        raise click.UsageError(f"--user: {error}") from None
 
 
 #: the options of TLS but its profile, and the settings they give
@@ -160,6 +210,17 @@ def connecting(command: F) -> F:
             default=30.0,
             show_default=True,
             help="For each answer of the peer; 0: no limit.",
+        ),
+        click.option(
+            "--user",
+            metavar="NAME",
+            help="The user who asks, for a peer that lets users in by name (PS3.7 D.3.3.7).",
+        ),
+        click.option(
+            "--password-file",
+            metavar="FILE",
+            help="File with the user's password in its first line, open to you alone; without --tls it can be read "
+            "on its way.",
         ),
         click.option(
             "--tls",

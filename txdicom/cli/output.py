@@ -38,6 +38,13 @@ class Output:
         """An error or a warning."""
         _print(sys.stderr, text)
 
+    def fail(self, error: Exception, about: str = "") -> int:
+        """What has gone wrong, a line for each sentence of it; the exit status."""
+        prefix = f"{about}: " if about else ""
+        for problem in getattr(error, "problems", None) or [str(error)]:
+            self.complain(f"Error: {prefix}{problem}")
+        return 1
+
     def negotiated(self, association: Association) -> None:
         """What was agreed with the peer."""
         if not self.verbose:

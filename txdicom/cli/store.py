@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from txdicom.cli.options import Connection
     from txdicom.scu import Selection, StoreResult, StoreScu
+
+
+_INTERRUPTED: Final = "interrupted: the peer may have stored files that it had not answered yet"
 
 
 @click.command(short_help="Send DICOM files and folders to a peer (C-STORE).")
@@ -59,8 +62,9 @@ def store(
       txdicom store --tls --tls-ca hospital-ca.pem PACS@pacs.example.org study/
       txdicom store --json PACS@localhost:11112 study/ | jq -r 'select(.error) | .path'
 
-    The data sets go out byte for byte. In folders, files that are not DICOM and DICOMDIRs are passed over. The exit
-    status is 0 only if every file was stored.
+    The data sets go out byte for byte. In folders, files that are not DICOM and DICOMDIRs are passed over; a data set
+    that is cut short is not sent. The exit status is 0 only if every file was stored. Ctrl-C aborts the associations
+    and says how many files were stored; the exit status is 130 then.
 
     --json prints an object for each file (type "instance": path, sop_class_uid, sop_instance_uid,
     transfer_syntax_uid, bytes, stored, status, error), and at the end one of type "summary" (peer, success, files,
@@ -91,6 +95,8 @@ class Tally:
 
 
 def _store(connection: Connection, files: tuple[str, ...], options: dict[str, Any], output: Output) -> int:
+    from twisted.internet.defer import CancelledError
+
     from txdicom.cli.running import run
     from txdicom.errors import DicomError
     from txdicom.scu import StoreScu, select
@@ -112,6 +118,9 @@ def _store(connection: Connection, files: tuple[str, ...], options: dict[str, An
             from txdicom.cli.explain import explain
 
             error = explain(failure, connection)
+        except CancelledError:
+            _summary(connection, selection, tally, time.monotonic() - begun, _INTERRUPTED, output)
+            raise
         return _summary(connection, selection, tally, time.monotonic() - begun, error, output)
 
     return run(work, debug=output.debug)
@@ -159,7 +168,7 @@ def _summary(
         seconds=round(seconds, 3),
         error=error,
     )
-    if files and (tally.stored or tally.failed):
+    if files and (tally.stored or tally.failed or error == _INTERRUPTED):
         rate = f", {tally.bytes / 1e6:.1f} MB in {seconds:.1f} s, {tally.bytes / 1e6 / max(seconds, 1e-3):.0f} MB/s"
         output.say(
             f"{tally.stored} of {files} files stored{rate if tally.stored else ''}"

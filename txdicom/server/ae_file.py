@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import tempfile
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
@@ -13,6 +10,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from txdicom import private_files
 from txdicom.errors import DicomError, SettingsError
 from txdicom.interfaces import IAETitle
 from txdicom.scp.ae_titles import AETitles, added, find, removed, updated
@@ -21,7 +19,7 @@ from txdicom.server.ae_table import EXAMPLE, read_ae_table
 from txdicom.services.shield import shielded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from txdicom.interfaces import AEEntry
     from txdicom.net.association import Association
@@ -66,15 +64,14 @@ def change(path: str, edit: Callable[[Table], Table], known: Table | None = None
     Where there is no file the new one is made from `known`, if that is given. Changes of several processes follow one
     another. Errors: those of `read` and `edit`, DicomError where the file cannot be written.
     """
-    path = os.path.realpath(path)  # what a link points to is replaced, not the link
-    with _alone(os.path.dirname(path)):
-        stamp = stamp_of(path)
-        table = known if known is not None and stamp in {None, known.stamp} else read(path)
-        text, entries, _ = edit(table)
-        try:
-            return Table(text, entries, _replace(path, text))
-        except OSError as error:
-            raise DicomError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with private_files.alone(path):
+            stamp = stamp_of(path)
+            table = known if known is not None and stamp in {None, known.stamp} else read(path)
+            text, entries, _ = edit(table)
+            return Table(text, entries, _stamp(private_files.replace(path, text.encode())))
+    except OSError as error:
+        raise DicomError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def adding(entry: AEEntry) -> Callable[[Table], Table]:
@@ -121,43 +118,6 @@ def _stamp(status: os.stat_result) -> Stamp:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _replace(path: str, text: str) -> Stamp:
-    """Writes the file so that at any moment either the old or the new one is there, private to its user."""
-    folder = os.path.dirname(path)
-    fd, temporary = tempfile.mkstemp(prefix=".aetitles.", dir=folder)  # its mode is 0600
-    try:
-        with open(fd, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            stamp = _stamp(os.fstat(file.fileno()))
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    parent = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
-    return stamp
-
-
-@contextmanager
-def _alone(folder: str) -> Iterator[None]:
-    """No other process changes the table meanwhile: the command and a server may both want to."""
-    try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise DicomError(f"{folder} cannot be used: {error.strerror}") from error
-    try:
-        with suppress(OSError):  # a file system without locks: go on without
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
 # -- the service -------------------------------------------------------------------------------------------------------
 
 
@@ -176,6 +136,8 @@ class AETitleFile(AETitles):
         self._seen: Stamp | None = None  # the version that was read last, a broken one too
         self._looked = float("-inf")
         self._lock = DeferredLock()
+        #: is called with the AE titles concerned when entries have changed, by whoever
+        self.on_change: Callable[[list[str]], object] | None = None
 
     def add(self, entry: AEEntry) -> Deferred[None]:
         """See `IAETitle`."""
@@ -231,10 +193,13 @@ class AETitleFile(AETitles):
         return self._thread(read, self._path).addCallbacks(self._took, self._broken)
 
     def _took(self, table: Table) -> None:
+        before = self._entries
         if self._table is not None:
             _log.info("aetitles.toml has changed: {count} AE titles", count=len(table.entries))
         self._table, self._seen = table, table.stamp
         self._take(table.entries)
+        if self.on_change is not None and (changed := _changed(before, table.entries)):
+            self.on_change(changed)
 
     def _broken(self, failure: Any) -> None:
         failure.trap(SettingsError)
@@ -244,3 +209,8 @@ class AETitleFile(AETitles):
 
     def _thread(self, function: Callable[..., Table], *arguments: Any) -> Deferred[Table]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
+
+
+def _changed(old: Mapping[str, AEEntry], new: Mapping[str, AEEntry]) -> list[str]:
+    """The AE titles whose entries are not the same in both."""
+    return sorted(title for title in old.keys() | new.keys() if old.get(title) != new.get(title))

@@ -28,6 +28,8 @@ _IDENTITIES: Final = {
     4: "SAML assertion",
     5: "JSON Web Token",
 }
+#: those whose primary field is a name
+_NAMES: Final = (1, 2)
 
 
 def association_text(association: Association, address: str) -> str:
@@ -48,8 +50,12 @@ def _lines(association: Association, address: str) -> Iterator[str]:
     yield f"maximum length it takes: {rq.user.max_length or 'no limit'}"
     identity = rq.user.user_identity
     if identity is not None:
-        kind = getattr(identity, "kind", 0)
-        yield f"user identity: {_IDENTITIES.get(kind, f'type {kind}')}"
+        kind, known = getattr(identity, "kind", 0), association.user_identity
+        who = "not checked"
+        if known is not None:
+            # what proves an identity is a secret, a name is none
+            who = _plain(known.primary.decode(errors="replace")) if known.type in _NAMES else "authenticated"
+        yield f"user identity: {_IDENTITIES.get(kind, f'type {kind}')}, {who}"
     if agreement is None:
         yield "not accepted yet"
     else:

@@ -2,9 +2,9 @@
 
 Every log event with a field `audit` goes in, whatever its level: `_log.info("settings changed by {user}: {names}",
 audit="settings-changed", user=…, names=…)`. That is how the administrative interface, services and add-ins tell of what
-they do. The server's own are server-started, server-stopped, association-opened, association-rejected and
-association-ended; instance-stored, instance-refused and instance-unanswered (the association was gone before the
-answer) come with the setting `log.audit_instances`.
+they do. The server's own are server-started, server-stopped, association-opened (with a field `user` where one was
+authenticated by name), association-rejected and association-ended; instance-stored, instance-refused and
+instance-unanswered (the association was gone before the answer) come with the setting `log.audit_instances`.
 """
 
 from __future__ import annotations

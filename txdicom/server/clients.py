@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import Logger
 
 from txdicom.interfaces.control import ConnectedClient, ControlEvent
+from txdicom.net.addresses import address_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,40 @@ class _Record:
         self.action: Command | None = None
 
 
+class Listeners:
+    """Who hears of events. `on_first` is called before the first comes, `on_last` after the last has gone."""
+
+    def __init__(self, *, on_first: Callable[[], object], on_last: Callable[[], object]) -> None:
+        self._on_first = on_first
+        self._on_last = on_last
+        self._all: list[Callable[[ControlEvent], object]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def subscribe(self, listener: Callable[[ControlEvent], object]) -> Callable[[], None]:
+        """See `IServerControl`."""
+        if not self._all:
+            self._on_first()
+        self._all.append(listener)
+
+        def end() -> None:
+            if listener in self._all:
+                self._all.remove(listener)
+                if not self._all:
+                    self._on_last()
+
+        return end
+
+    def tell(self, event: ControlEvent) -> None:
+        """Tells an event to all that listen."""
+        for listener in [*self._all]:
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001 (who listens must not harm what it listens to)
+                _log.failure("who listens to {name} has failed", name=event.name)
+
+
 class Clients:
     """Follows the associations of an acceptor; see `txdicom.net.acceptor.Listener`.
 
@@ -45,31 +80,18 @@ class Clients:
         self._clock = clock
         self._acceptor = acceptor
         self._records: dict[int, _Record] = {}
-        self._listeners: list[Callable[[ControlEvent], object]] = []
+        self._listeners = Listeners(on_first=lambda: None, on_last=self._quiet)
         self._active: set[int] = set()
         self._call: IDelayedCall | None = None
         acceptor.listener = self
 
     def subscribe(self, listener: Callable[[ControlEvent], object]) -> Callable[[], None]:
         """See `IServerControl`."""
-        self._listeners.append(listener)
-
-        def end() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-            if not self._listeners:
-                self._quiet()
-
-        return end
+        return self._listeners.subscribe(listener)
 
     def tell(self, name: str, **data: Any) -> None:
         """Tells an event to all that listen."""
-        event = ControlEvent(name=name, data=data)
-        for listener in [*self._listeners]:
-            try:
-                listener(event)
-            except Exception:  # noqa: BLE001 (who listens must not harm what it listens to)
-                _log.failure("who listens to {name} has failed", name=name)
+        self._listeners.tell(ControlEvent(name=name, data=data))
 
     def all(self) -> list[ConnectedClient]:
         """Every connection, in the order of their coming."""
@@ -82,7 +104,7 @@ class Clients:
         return ConnectedClient(
             id=association.number,
             ae_title=association.calling_ae,
-            address=address_of(association),
+            address=address_text(association.peer),
             connected=record.connected,
             last_action=record.action.name if record.action is not None else "",
             last_active=time.time() - (self._clock.seconds() - protocol.last_activity),
@@ -135,11 +157,3 @@ class Clients:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-
-
-def address_of(association: Association) -> str:
-    """Where the peer is, as a text."""
-    host, port = getattr(association.peer, "host", None), getattr(association.peer, "port", None)
-    if host is None:
-        return "a local socket"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,15 +11,16 @@ from twisted.logger import Logger
 
 from txdicom.errors import AddinError, LicenseError, SettingsError
 from txdicom.interfaces import IAETitle, IDicomSecurity
-from txdicom.net.tls import SecureFactory
 from txdicom.scp import ApplicationEntity
 from txdicom.scp.configuration import configure
+from txdicom.scp.passwords import PasswordFile
 from txdicom.scp.services import Services
 from txdicom.server.addins import configuration_addins, find_addins
 from txdicom.server.ae_file import AETitleFile
 from txdicom.server.ae_table import read_ae_table
 from txdicom.server.endpoints import describe, invitation, is_local, is_unix, why_not
 from txdicom.server.folder import ServerFolder, base_folder, choose_title
+from txdicom.server.folders import folder_problems, with_folders
 from txdicom.server.service import at_once
 from txdicom.server.settings import Settings, parse_overrides, read_settings
 from txdicom.server.template import server_toml
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from txdicom.interfaces import AEEntry
     from txdicom.scp import ScpConfig
     from txdicom.scp.security import FileSecurity
+    from txdicom.server.log import ServerLog
+    from txdicom.server.serving import Served
     from txdicom.server.settings import Override
+    from txdicom.server.toml import Path
 
 _log = Logger()
 
@@ -42,11 +46,15 @@ class Prepared:
 
     folder: ServerFolder
     settings: Settings
+    text: str
+    """The server.toml that the settings are read from."""
     overrides: Sequence[Override]
     ae_table: Mapping[str, AEEntry]
     security: FileSecurity
     made: Sequence[str] = ()
     """What had to be done to the folder, in sentences."""
+    worker: int = 0
+    """Which of several processes this is; 0 is the one that has the folder."""
 
     @property
     def warnings(self) -> list[str]:
@@ -85,102 +93,74 @@ def prepare(
     problems: list[str] = []
     overrides = parse_overrides(set_options, listen, problems)
 
-    def read() -> Settings:
-        text = folder.text_of(folder.settings_file)
-        return read_settings(text, overrides, ae_title=title)
-
-    settings: Settings | None = _gather(problems, read)
-    ae_table = _gather(problems, lambda: read_ae_table(folder.text_of(folder.ae_table_file)))
-    security: FileSecurity | None = None
-    if settings is not None:
-        problems += folder_problems(settings, folder.path)
-        security = _gather(problems, partial(make_security, settings, folder.path))
-    if settings is None or security is None or problems:
+    text = _gather(problems, lambda: folder.text_of(folder.settings_file))
+    examined = None if text is None else examine(folder, title, text, overrides, problems)
+    if examined is None or problems:
         raise SettingsError(problems)
-    made = folder.make(first_settings(settings))
+    made = folder.make(first_settings(examined.settings))
     # of a new server.toml, or of one that another process has written meanwhile
-    settings = with_folders(read(), folder.path)
+    read = folder.text_of(folder.settings_file)
+    settings = with_folders(read_settings(read, overrides, ae_title=title), folder.path)
+    return replace(examined, settings=settings, text=read, made=made)
+
+
+def examine(
+    folder: ServerFolder, ae_title: str, text: str, overrides: Sequence[Override], problems: list[str]
+) -> Prepared | None:
+    """A server whose server.toml has this text, without touching its folder; every mistake is added to `problems`.
+
+    Without an answer there is one that nothing can be made of.
+    """
+    settings: Settings | None = _gather(problems, lambda: read_settings(text, overrides, ae_title=ae_title))
+    ae_table = _gather(problems, lambda: read_ae_table(folder.text_of(folder.ae_table_file)))
+    if settings is None:
+        return None
+    problems += folder_problems(settings, folder.path)
+    _gather(problems, partial(_password_file, settings, folder))
+    security: FileSecurity | None = _gather(problems, partial(make_security, settings, folder.path))
+    if security is None or ae_table is None:
+        return None
     return Prepared(
-        folder=folder, settings=settings, overrides=overrides, ae_table=ae_table, security=security, made=made
+        folder=folder,
+        settings=with_folders(settings, folder.path),
+        text=text,
+        overrides=overrides,
+        ae_table=ae_table,
+        security=security,
     )
 
 
-def look(base: str | None, ae_title: str | None, environment: Mapping[str, str]) -> tuple[ServerFolder, Settings]:
-    """The folder and the settings of a server that there is, which may be running; nothing is made or held.
+def prepare_worker(base: str, ae_title: str, text: str, overrides: Sequence[Override], index: int) -> Prepared:
+    """The same server in another process, whose parent has the folder; `text` is that of its server.toml.
 
-    SettingsError where there is none, and with every mistake in its settings.
+    It has a folder of its own for what is received. SettingsError where a file has changed into what cannot be.
     """
-    base = base_folder(base, environment)
-    title = choose_title(base, ae_title)
-    folder = ServerFolder(base, title)
-    folder.check_owner()
-    if not os.path.isfile(folder.settings_file):
-        raise SettingsError([f"there is no server {title} in {base}: name one by --base and --ae-title"])
-    settings = read_settings(folder.text_of(folder.settings_file), ae_title=title)
-    return folder, with_folders(settings, folder.path)
+    problems: list[str] = []
+    examined = examine(ServerFolder(base, ae_title), ae_title, text, overrides, problems)
+    if examined is None or problems:
+        raise SettingsError(problems)
+    server = examined.settings.server
+    staging = os.path.join(server.temporary_directory, str(index))
+    settings = replace(examined.settings, server=replace(server, temporary_directory=staging))
+    return replace(examined, settings=settings, worker=index)
 
 
-def folder_problems(settings: Settings, folder: str) -> list[str]:
-    """What is wrong with the folders that are set; those that follow from the server's own come with it."""
-    resolved = with_folders(settings, folder)
-    store, staging = resolved.archive.store, resolved.server.temporary_directory
-    problems = [
-        f"{settings.place(*name)}: {problem}"
-        for name, path in ((("archive", "store"), store), (("server", "temporary_directory"), staging))
-        if name in settings.places and (problem := _unusable(path))
-    ]
-    if not problems and _device(store) != _device(staging):
-        place = settings.place("server", "temporary_directory")
-        problems.append(f"{place}: {staging} is not on the file system of the store {store}; leave it empty")
-    return problems
-
-
-def _unusable(path: str) -> str:
-    """Why a folder can be neither used nor made; empty where it can."""
-    nearest = _nearest(path)
-    if not os.path.isdir(nearest):
-        return f"{nearest} is not a folder"
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        return f"you may not write to {nearest}"
-    return ""
-
-
-def _device(path: str) -> int:
-    """The file system on which a folder is or would be."""
-    return os.stat(_nearest(path)).st_dev
-
-
-def _nearest(path: str) -> str:
-    """`path`, or what there is of the way to it."""
-    while not os.path.lexists(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def first_settings(settings: Settings) -> str:
-    """The server.toml of a server that is made with these settings of the command line."""
-    given: dict[tuple[str, str], tuple[Any, str]] = {("server", "ae_title"): (settings.server.ae_title, "")}
-    if not all(map(is_local, (*settings.server.listen, *settings.server.secure_listen))):
+def first_settings(settings: Settings, overrides: Iterable[Override] = ()) -> str:
+    """The server.toml of a server that is made with these settings of the command line; it sets the overrides too."""
+    given: dict[Path, tuple[Any, str]] = {("server", "ae_title"): (settings.server.ae_title, "")}
+    given |= {one.path: (one.value, "") for one in overrides}
+    local = all(map(is_local, (*settings.server.listen, *settings.server.secure_listen)))
+    if not local and ("server", "allow_anonymous") not in given:
         why = "It is false here because other computers could reach the server when it was made: only the callers "
         given["server", "allow_anonymous"] = (False, why + "of aetitles.toml are let in")
     return server_toml(given)
 
 
-def with_folders(settings: Settings, folder: str) -> Settings:
-    """With the folders that follow from others; relative ones are meant from the server's."""
-    store = os.path.join(folder, settings.archive.store or "store")
-    staging = os.path.join(folder, settings.server.temporary_directory or os.path.join(store, ".incoming"))
-    return replace(
-        settings,
-        server=replace(settings.server, temporary_directory=staging),
-        archive=settings.archive.model_copy(update={"store": store}),
-    )
-
-
 def make_entity(prepared: Prepared, reactor: Any) -> ApplicationEntity:
     """The application entity, configured and licensed, with its add-ins, its ports not open yet.
 
-    SettingsError with what must not be. An add-in that cannot be used, and is not required, is logged and left out.
+    SettingsError with what must not be. An add-in that cannot be used, and is not required, is left out, and logged;
+    by workers not again.
     """
     settings, folder = prepared.settings, prepared.folder
     services = Services()
@@ -188,23 +168,42 @@ def make_entity(prepared: Prepared, reactor: Any) -> ApplicationEntity:
     choice = find_addins(settings, folder)
     if choice.problems:
         raise SettingsError(choice.problems)
-    for one in choice.broken:
-        _log.error("{broken}; the server runs without this add-in", broken=str(one))
-    for sentence in choice.warnings:
-        _log.warn("{sentence}", sentence=sentence)
+    if not prepared.worker:
+        for one in choice.broken:
+            _log.error("{broken}; the server runs without this add-in", broken=str(one))
+        for sentence in choice.warnings:
+            _log.warn("{sentence}", sentence=sentence)
+    passwords = _password_file(settings, folder)
     entity = ApplicationEntity(
         reactor,
         settings.server.ae_title,
-        [one.addin for one in choice.addins],
+        [*(one.addin for one in choice.addins), *passwords],
         config,
         folder=folder.path,
         services=services,
-        required=choice.required,
+        required={*choice.required, *(one.name for one in passwords)},
         addin_settings=choice.settings,
     )
     services.default(IDicomSecurity, lambda: prepared.security)
     services.default(IAETitle, lambda: AETitleFile(reactor, folder.ae_table_file, prepared.ae_table))
     return entity
+
+
+def _password_file(settings: Settings, folder: ServerFolder) -> list[PasswordFile]:
+    """The add-in that lets users in, where there is to be one; SettingsError where its file cannot be used."""
+    name = settings.server.password_file
+    if not name:
+        return []
+    place, path = settings.place("server", "password_file"), os.path.join(folder.path, name)
+    passwords = PasswordFile(path, required=settings.server.password_required)
+    try:
+        passwords.load(None)
+    except SettingsError as error:
+        raise SettingsError([f"{place}: {problem}" for problem in error.problems]) from None
+    except OSError as error:
+        remedy = "`txdicom user add` makes one; an empty password_file lets peers in without"
+        raise SettingsError([f"{place}: {path} cannot be read: {error.strerror}; {remedy}"]) from None
+    return [passwords]
 
 
 def _configured(prepared: Prepared, services: Services) -> ScpConfig:
@@ -221,24 +220,27 @@ def _configured(prepared: Prepared, services: Services) -> ScpConfig:
     return config
 
 
-def announce(prepared: Prepared, entity: ApplicationEntity, late: Sequence[str]) -> None:
+def connect_log(prepared: Prepared, entity: ApplicationEntity, log: ServerLog) -> None:
+    """Has `log` be the service log of an entity that gets no other, and hear of what it stores."""
+    log.serve(entity, os.path.join(os.path.dirname(prepared.folder.log_file), "datasets"))
+
+
+def announce(prepared: Prepared, served: Served, addins: Sequence[Any], late: Sequence[str]) -> None:
     """The first lines of the log: where the server listens and stores, how to try it, and what has been done so far."""
     settings, folder = prepared.settings, prepared.folder
     server = settings.server
-    addresses = [port.getHost() for port in entity.ports]
     name = f"{server.ae_title} ({server.display_name})" if server.display_name else server.ae_title
-    secure = [isinstance(getattr(port, "factory", None), SecureFactory) for port in entity.ports]
-    described = [describe(address, secure=tls) for address, tls in zip(addresses, secure, strict=True)]
+    described = [describe(address, secure=tls) for address, tls in served.addresses]
     places = ", ".join([*described, *late])
     _log.info("{name} listens on {places}", name=name, places=places or "nothing")
-    names = [addin.name for addin in entity.addins]
+    names = [addin.name for addin in addins]
     if "storage" in names:
         _log.info("it stores in {store}", store=settings.archive.store)
     else:
         _log.info("it stores nothing: the add-in storage is not enabled")
     ways = [
         invitation(server.ae_title, address, anonymous=server.allow_anonymous, secure=tls)
-        for address, tls in zip(addresses, secure, strict=True)
+        for address, tls in served.addresses
     ]
     for way in [one for one in ways if one][:1]:
         _log.info("try it: {way}", way=way)
@@ -256,17 +258,21 @@ def announce(prepared: Prepared, entity: ApplicationEntity, late: Sequence[str])
     _log.info("add-ins found: {names}", names=", ".join(names) or "none")
 
 
-def open_ports(entity: ApplicationEntity, endpoints: Iterable[str], secure: Iterable[str] = ()) -> None:
+def open_ports(served: Served, endpoints: Iterable[str], secure: Iterable[str] = ()) -> None:
     """Binds without accepting, `secure` for TLS; SettingsError has a sentence for every port that cannot be opened."""
-    problems = []
+    problems: list[str] = []
     for endpoint in endpoints:
         try:
-            at_once(entity.bind(endpoint))
+            at_once(served.bind(endpoint))
+        except SettingsError as error:
+            problems += error.problems
         except Exception as error:  # noqa: BLE001 (endpoints come from plugins, which raise what they like)
             problems.append(why_not(endpoint, error))
     for endpoint in secure:
         try:
-            at_once(entity.bind(endpoint, secure=True))
+            at_once(served.bind(endpoint, secure=True))
+        except SettingsError as error:
+            problems += error.problems
         except Exception as error:  # noqa: BLE001 (as above)
             problems.append(why_not(endpoint, error, secure=True))
     if problems:

@@ -15,13 +15,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from txdicom import __version__
-from txdicom.errors import BadArgument, DicomError, NotFound
+from txdicom.errors import RAISED, BadArgument, DicomError, NotFound
 from txdicom.interfaces import IAddinOptions, IAETitle
 from txdicom.interfaces.ae_titles import VALUES, entry_of
 from txdicom.interfaces.control import (
     AddinInfo,
     AddinOptions,
     AddinReport,
+    Applied,
     ConnectedClient,
     ControlEvent,
     IProcessServiceMessage,
@@ -30,8 +31,11 @@ from txdicom.interfaces.control import (
     ServiceAnswer,
     ServiceMessage,
 )
+from txdicom.net.addresses import address_text
+from txdicom.net.tls import SecureFactory
+from txdicom.server.ae_file import AETitleFile
 from txdicom.server.association_text import association_text
-from txdicom.server.clients import Clients, address_of
+from txdicom.server.clients import Clients
 from txdicom.server.endpoints import describe
 from txdicom.server.settings import TABLES
 
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from txdicom.interfaces import AEEntry
     from txdicom.net.association import Association
     from txdicom.scp import ApplicationEntity
+    from txdicom.server.live import LiveSettings
     from txdicom.server.settings import Settings
 
 _log = Logger()
@@ -51,32 +56,23 @@ class ServerControl:
     """See `IServerControl`. `stop` is what stops the server: called with whether operations are aborted."""
 
     def __init__(
-        self, reactor: Any, entity: ApplicationEntity, settings: Settings, stop: Callable[[bool], None]
+        self, reactor: Any, entity: ApplicationEntity, live: LiveSettings, stop: Callable[[bool], None]
     ) -> None:
         self._reactor = reactor
         self._entity = entity
-        self._settings = settings
+        self._live = live
         self._stop = stop
         self._started = time.time()
         self._stopping = False
         self._telling: list[Deferred[Any]] = []
         self._clients = Clients(reactor, entity.acceptor)
+        live.watch(lambda applied: self._clients.tell("SettingsChanged", **asdict(applied)))
 
     # -- the server ----------------------------------------------------------------------------------------------------
 
     def version(self) -> dict[str, str]:
         """See `IServerControl`."""
-        import pydicom
-
-        import twisted
-
-        return {
-            "txdicom": __version__,
-            "python": platform.python_version(),
-            "twisted": twisted.__version__,
-            "pydicom": pydicom.__version__,
-            "system": platform.platform(),
-        }
+        return versions()
 
     def status(self) -> ServerStatus:
         """See `IServerControl`."""
@@ -84,11 +80,14 @@ class ServerControl:
         state = "stopping" if self._stopping else "paused" if acceptor.paused else "running"
         return ServerStatus(
             ae_title=self._entity.ae_title,
-            display_name=self._settings.server.display_name,
+            display_name=self._live.settings.server.display_name,
             state=state,
             process=os.getpid(),
             started=self._started,
-            ports=[describe(port.getHost()) for port in self._entity.ports],
+            ports=[
+                describe(port.getHost(), secure=isinstance(getattr(port, "factory", None), SecureFactory))
+                for port in self._entity.ports
+            ],
             connections=len(acceptor.associations),
             associations=acceptor.slots.clients,
             total=acceptor.total,
@@ -96,7 +95,11 @@ class ServerControl:
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """See `IServerControl`."""
-        return {name: _values(getattr(self._settings, name)) for name in TABLES}
+        return settings_values(self._live.settings)
+
+    def set_settings(self, values: Mapping[str, Mapping[str, Any]]) -> Awaitable[Applied]:
+        """See `IServerControl`."""
+        return self._live.set(values)
 
     def pause(self) -> None:
         """See `IServerControl`."""
@@ -116,7 +119,13 @@ class ServerControl:
 
     def subscribe(self, listener: Callable[[ControlEvent], object]) -> Callable[[], None]:
         """See `IServerControl`."""
+        titles = self._entity.service(IAETitle)
+        if isinstance(titles, AETitleFile):  # it tells of edits by hand, too
+            titles.on_change = self._ae_titles_changed
         return self._clients.subscribe(listener)
+
+    def _ae_titles_changed(self, ae_titles: list[str]) -> None:
+        self._clients.tell("AeTitlesChanged", ae_titles=ae_titles)
 
     def shutting_down(self) -> None:
         """The server begins to stop: administrators and add-ins are told."""
@@ -138,7 +147,7 @@ class ServerControl:
         """See `IServerControl`."""
         entry = entry_of(values)
         await self._titles("add", entry)
-        self._clients.tell("AeTitlesChanged", ae_titles=[entry.ae_title])
+        self._changed(entry.ae_title)
 
     async def update_ae_title(self, ae_title: str, values: Mapping[str, Any]) -> None:
         """See `IServerControl`."""
@@ -146,16 +155,20 @@ class ServerControl:
         known = {name: getattr(old, name) for name in ("ae_title", *VALUES)}
         entry = entry_of({**known, **values})
         await self._titles("update", ae_title, entry)
-        self._clients.tell("AeTitlesChanged", ae_titles=list(dict.fromkeys((old.ae_title, entry.ae_title))))
+        self._changed(old.ae_title, entry.ae_title)
 
     async def remove_ae_title(self, ae_title: str) -> None:
         """See `IServerControl`."""
         await self._titles("remove", ae_title)
-        self._clients.tell("AeTitlesChanged", ae_titles=[ae_title])
+        self._changed(ae_title)
 
     def ae_titles(self) -> Awaitable[Sequence[AEEntry]]:
         """See `IServerControl`."""
         return self._titles("get_all")
+
+    def _changed(self, *ae_titles: str) -> None:
+        if not isinstance(self._entity.service(IAETitle), AETitleFile):  # which tells of it by itself
+            self._ae_titles_changed(list(dict.fromkeys(ae_titles)))
 
     def _titles(self, method: str, *arguments: Any) -> Deferred[Any]:
         return maybeDeferred(getattr(self._entity.service(IAETitle), method), *arguments)
@@ -169,7 +182,7 @@ class ServerControl:
     def client_association(self, number: int) -> str:
         """See `IServerControl`."""
         association = self._association(number)
-        return association_text(association, address_of(association))
+        return association_text(association, address_text(association.peer))
 
     def disconnect_client(self, number: int) -> None:
         """See `IServerControl`."""
@@ -205,6 +218,10 @@ class ServerControl:
         return AddinOptions(
             values=settings.model_dump(mode="json"), json_schema=type(settings).model_json_schema(mode="validation")
         )
+
+    def set_addin_options(self, name: str, values: Mapping[str, Any]) -> Awaitable[Applied]:
+        """See `IServerControl`."""
+        return self._live.set_addin_options(name, values)
 
     async def addin_health(self, name: str) -> AddinReport:
         """See `IServerControl`."""
@@ -245,7 +262,7 @@ class ServerControl:
             return ServiceAnswer(success=False, error="the server has stopped")
         except DicomError as error:
             return ServiceAnswer(success=False, error=str(error))
-        except Exception as error:  # noqa: BLE001 (an add-in raises what it likes)
+        except RAISED as error:
             _log.failure("add-in {name} failed at the message {message}", name=addin.name, message=message.name)
             what = type(error).__name__
             return ServiceAnswer(success=False, error=f"add-in {addin.name} has failed ({what}); the log says why")
@@ -256,9 +273,29 @@ def _takes(addin: Any, name: str) -> bool:
     processor: Any = addin
     try:
         return IProcessServiceMessage.providedBy(addin) and bool(processor.can_process(name))
-    except Exception:  # noqa: BLE001 (an add-in raises what it likes)
+    except RAISED:
         _log.failure("add-in {name} cannot say whether it takes a message", name=addin.name)
         return False
+
+
+def versions() -> dict[str, str]:
+    """See `IServerControl.version`."""
+    import pydicom
+
+    import twisted
+
+    return {
+        "txdicom": __version__,
+        "python": platform.python_version(),
+        "twisted": twisted.__version__,
+        "pydicom": pydicom.__version__,
+        "system": platform.platform(),
+    }
+
+
+def settings_values(settings: Settings) -> dict[str, dict[str, Any]]:
+    """See `IServerControl.settings`."""
+    return {name: _values(getattr(settings, name)) for name in TABLES}
 
 
 def _values(table: Any) -> dict[str, Any]:

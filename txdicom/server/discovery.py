@@ -18,7 +18,7 @@ from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from txdicom.scp.addins import name_of
+from txdicom.interfaces.addin import name_of
 from txdicom.server.trust import of_status, why_not_trusted
 
 if TYPE_CHECKING:

@@ -62,6 +62,12 @@ def is_unix(text: str) -> bool:
     return _arguments(text)[0] == "unix"
 
 
+def port_of(text: str) -> int:
+    """The number of the port of an endpoint; 0 where the system chooses it, or it has none."""
+    _kind, (port,) = _arguments(text, "port")
+    return int(port) if port.isascii() and port.isdigit() else 0
+
+
 def describe(address: IAddress, *, secure: bool = False) -> str:
     """An opened port as a log line shows it."""
     return f"{_place(address)} (TLS)" if secure else _place(address)

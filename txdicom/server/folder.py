@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from typing import TYPE_CHECKING, Final
 
-from txdicom.errors import SettingsError
+from txdicom.errors import NotFound, SettingsError
 from txdicom.server.ae_table import EXAMPLE
 from txdicom.server.settings import DEFAULT_AE_TITLE, check_ae_title
 
@@ -19,6 +20,9 @@ PRIVATE_FILE: Final = 0o600
 
 _FOLDERS: Final = ("addins", "addins.d", "configuration", "log", "store")
 _FILES: Final = ("server.toml", "aetitles.toml", ".lock")
+#: attempts at the lock, and seconds between them: `holder` has it for a moment when it looks
+_ATTEMPTS: Final = 4
+_PAUSE: Final = 0.02
 
 
 def base_folder(option: str | None, environment: Mapping[str, str]) -> str:
@@ -39,7 +43,8 @@ def servers_in(base: str) -> list[str]:
         return []
     except OSError as error:
         raise SettingsError([f"{base} cannot be read: {error.strerror}"]) from None
-    return sorted(name for name in names if os.path.isfile(os.path.join(base, name, "server.toml")))
+    found = [name for name in names if os.path.isfile(os.path.join(base, name, "server.toml"))]
+    return sorted(name for name in found if not name.startswith("."))
 
 
 def choose_title(base: str, title: str | None) -> str:
@@ -56,6 +61,16 @@ def choose_title(base: str, title: str | None) -> str:
     return there[0] if there else DEFAULT_AE_TITLE
 
 
+def find_server(base: str, title: str | None) -> str:
+    """As `choose_title`, of the servers that there are; NotFound names them."""
+    there = servers_in(base)
+    chosen = choose_title(base, title)
+    if chosen not in there:
+        others = f"there {'are' if len(there) > 1 else 'is'} {', '.join(there)}" if there else "none is there"
+        raise NotFound(f"there is no server {chosen} in {base}: {others}; `txdicom server create {chosen}` makes it")
+    return chosen
+
+
 class ServerFolder:
     """The folder of one server. Nothing is read or made before a method is called."""
 
@@ -64,6 +79,7 @@ class ServerFolder:
         self.settings_file = os.path.join(self.path, "server.toml")
         self.ae_table_file = os.path.join(self.path, "aetitles.toml")
         self.log_file = os.path.join(self.path, "log", "server.log")
+        self.lock_file = os.path.join(self.path, ".lock")
         self._lock = -1
 
     def check_owner(self) -> None:
@@ -101,7 +117,7 @@ class ServerFolder:
         try:
             os.makedirs(os.path.dirname(self.path), PRIVATE_FOLDER, exist_ok=True)
             _make_folder(self.path)
-            self._take_lock()
+            self.hold()
             if _write(self.settings_file, server_toml):
                 done.append(f"first start: the server's folder is {self.path}, its settings are in server.toml there")
             _write(self.ae_table_file, EXAMPLE)
@@ -126,21 +142,46 @@ class ServerFolder:
                 done.append(f"{path} was open to other users (mode {mode:o}): its mode is {wanted:o} now")
         return done
 
-    def _take_lock(self) -> None:
-        path = os.path.join(self.path, ".lock")
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+    def hold(self) -> None:
+        """Takes the lock; SettingsError where another process has it."""
+        lock = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        for _ in range(_ATTEMPTS):
+            if _locked(lock, fcntl.LOCK_EX) is not False:  # a file system without locks: go on without
+                break
+            time.sleep(_PAUSE)
+        else:
+            owner = _process_in(lock) or "unknown"
             os.close(lock)
             remedy = "stop it, or take another --ae-title or --base"
-            raise SettingsError([f"{self.path} is in use by the server with process id {owner}: {remedy}"]) from None
-        except OSError:
-            # a file system without locks: go on without
-            pass
+            raise SettingsError([f"{self.path} is in use by the server with process id {owner}: {remedy}"])
         self._lock = lock
         self.note_process()
+
+    def holder(self) -> int | None:
+        """The process id of the server that has the folder, 0 where it has not said it; None where nobody has it."""
+        try:
+            lock = os.open(self.lock_file, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise SettingsError([f"{self.lock_file} cannot be read: {error.strerror}"]) from None
+        try:
+            free = _locked(lock, fcntl.LOCK_SH)
+            process = _process_in(lock)
+        finally:
+            os.close(lock)
+        if free is None:
+            return process if self.held_by(process) else None
+        return None if free else process
+
+    def held_by(self, process: int) -> bool:
+        """Whether this process has the lock's file open: a process id alone may be another's by now."""
+        try:
+            wanted = os.stat(self.lock_file)
+            opened = [f"/proc/{process}/fd/{name}" for name in os.listdir(f"/proc/{process}/fd")]
+        except OSError:
+            return False
+        return any(_is_file(path, wanted) for path in opened)
 
     def note_process(self) -> None:
         """Says in the lock whose it is: a daemon has another process id than the one that took the lock."""
@@ -153,6 +194,29 @@ class ServerFolder:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _locked(lock: int, kind: int) -> bool | None:
+    """Takes a lock if it is free; whether it was. None where the file system has no locks."""
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _process_in(lock: int) -> int:
+    text = os.pread(lock, 20, 0).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _is_file(path: str, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), wanted)
+    except OSError:
+        return False
 
 
 def _make_folder(path: str) -> None:

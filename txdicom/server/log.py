@@ -13,7 +13,7 @@ from twisted.logger import ILogObserver, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txdicom.errors import SettingsError
+from txdicom.errors import RAISED, SettingsError
 from txdicom.interfaces import IServiceLog, IWriter
 from txdicom.server.audit import InstanceAudit, format_audit
 from txdicom.server.log_datasets import DatasetLog
@@ -47,6 +47,18 @@ JSON_LOG: Final = "server.jsonl"
 AUDIT_LOG: Final = "audit.jsonl"
 
 
+class Form:
+    """How a log writes an event: by `write`, with patient data or without, which may change."""
+
+    def __init__(self, write: Callable[..., str], settings: LogSettings) -> None:
+        self._write = write
+        self.patient_data = settings.patient_data
+
+    def __call__(self, event: LogEvent) -> str:
+        """The line or lines of one event."""
+        return self._write(event, patient_data=self.patient_data)
+
+
 @implementer(IServiceLog)
 class ServiceLog:
     """The default service log: files, and in the foreground the standard output."""
@@ -70,9 +82,13 @@ class Replacement:
     def __init__(self, service: Any, own: ServiceLog, *, patient_data: bool) -> None:
         self._take = service.event
         self._own = own
-        self._prepared = revealed if patient_data else redacted
+        self.show(patient_data=patient_data)
         self._inside = threading.local()
         self._told = False
+
+    def show(self, *, patient_data: bool) -> None:
+        """Whether the add-in is given patient data, from now on."""
+        self._prepared = revealed if patient_data else redacted
 
     def event(self, event: LogEvent) -> None:
         """See `IServiceLog`. What the add-in logs meanwhile would come back to it for ever."""
@@ -82,7 +98,7 @@ class Replacement:
         self._inside.now = True
         try:
             self._take(self._prepared(event))
-        except Exception:  # noqa: BLE001 (an add-in may raise anything)
+        except RAISED:
             self._own.event(event)
             if not self._told:
                 self._told = True
@@ -95,20 +111,36 @@ class Replacement:
 class ServerLog:
     """Takes every log event of the process; those that are wanted go to the service log, audited ones to the audit log.
 
-    `own` has no logs where twistd has its own log, which gets the events without our help.
+    `own` has no logs where twistd has its own log, which gets the events without our help. `open_audit` opens the audit
+    log when it is wanted first. What the logs write is described by a `Form`, their `describe`.
     """
 
-    def __init__(self, settings: LogSettings, own: ServiceLog, audit: LogFile | None = None) -> None:
+    def __init__(
+        self,
+        settings: LogSettings,
+        own: ServiceLog,
+        audit: LogFile | None = None,
+        open_audit: Callable[[LogSettings], LogFile] | None = None,
+    ) -> None:
         self.own = own
         self.audit = audit
+        self._open_audit = open_audit
+        self._attached = False
+        self._entity: ApplicationEntity | None = None
+        self._datasets = ""
+        self._watching: list[Callable[[], None]] = []
+        self._take: Callable[[LogEvent], None] = own.event
+        self._replacement: Replacement | None = None
+        self._set(settings)
+
+    def _set(self, settings: LogSettings) -> None:
         self._settings = settings
         self._wanted = _ALL[: _ALL.index(_LEVELS[settings.level]) + 1]
-        self._take: Callable[[LogEvent], None] = own.event
 
     def __call__(self, event: LogEvent) -> None:
         """See `ILogObserver`. It raises nothing: who logs has other things to do."""
         try:
-            if self.audit is not None and isinstance(event.get("audit"), str):
+            if self.audit is not None and isinstance(event.get("audit"), str) and self._settings.audit:
                 self.audit.event(event)
             if self._is_wanted(event):
                 self._take(event)
@@ -124,29 +156,66 @@ class ServerLog:
             return False
         return level in _LOUD or not str(event.get("log_namespace", "")).startswith(_NOISE)
 
+    def configure(self, settings: LogSettings) -> None:
+        """Has other settings hold from now on, all but `format`.
+
+        SettingsError where the audit log cannot be opened; then those of before hold.
+        """
+        if settings.audit and self.audit is None and self._open_audit is not None:
+            audit = self._open_audit(settings)
+            if not audit.is_open:
+                raise SettingsError([f"{audit.path} cannot be written: {audit.why}"])
+            self.audit = audit
+            self._observe()
+        self._set(settings)
+        for log in self._files():
+            if isinstance(log.describe, Form):
+                log.describe.patient_data = settings.patient_data
+            if isinstance(log, LogFile) and log.rotate_size is not None:
+                log.rotate_size, log.rotate_count = settings.rotate_size, settings.rotate_count
+        if self._replacement is not None:
+            self._replacement.show(patient_data=settings.patient_data)
+        self._watch()
+
     def serve(self, entity: ApplicationEntity, folder: str) -> None:
         """Is the service log of a server that has no other, and hears of the instances that it stores.
 
         Copies of them go to `folder`, where the settings ask for any.
         """
-        settings = self._settings
+        self._entity, self._datasets = entity, folder
         entity.services.default(IServiceLog, lambda: self.own)
-        if self.audit is not None and settings.audit_instances:
-            entity.watch_stores(InstanceAudit(self.audit))
+        self._watch()
+
+    def _watch(self) -> None:
+        """Hears of the instances that are stored as the settings ask for it; of none it costs nothing."""
+        entity, settings = self._entity, self._settings
+        if entity is None:
+            return
+        for end in self._watching:
+            end()
+        self._watching = []
+        if self.audit is not None and settings.audit and settings.audit_instances:
+            self._watching.append(entity.watch_stores(InstanceAudit(self.audit)))
         if settings.datasets != "none":
-            writer = entity.service(IWriter)
-            entity.watch_stores(DatasetLog(folder, writer, settings.datasets, settings.dataset_count))
+            copies = DatasetLog(self._datasets, entity.service(IWriter), settings.datasets, settings.dataset_count)
+            self._watching.append(entity.watch_stores(copies))
 
     def use(self, service: Any) -> None:
         """Gives the events to another service log from now on."""
         if service is not self.own:
-            self._take = Replacement(service, self.own, patient_data=self._settings.patient_data).event
+            self._replacement = Replacement(service, self.own, patient_data=self._settings.patient_data)
+            self._take = self._replacement.event
 
     def attach(self, application: Any) -> None:
         """Has twistd log here. Where its own log is wanted, this one listens beside it."""
+        self._attached = True
         if self.own.logs:
             application.setComponent(ILogObserver, self)
-        elif self.audit is not None:
+        self._observe()
+
+    def _observe(self) -> None:
+        """Listens where twistd's own log is wanted, and there is an audit log."""
+        if self._attached and not self.own.logs and self.audit is not None:
             globalLogPublisher.addObserver(self)
 
     def reopen(self) -> None:
@@ -171,16 +240,12 @@ def choose_log(twistd: Any, log_file: str, settings: LogSettings) -> tuple[Serve
     file is written, and rotated by whoever has named it. SettingsError where a file cannot be written.
     """
     place, logs = _choose(twistd, log_file, settings)
-    rotation = {"rotate_size": settings.rotate_size, "rotate_count": settings.rotate_count}
     folder = os.path.dirname(log_file)
-    describe_json = partial(format_json, patient_data=settings.patient_data)
     if logs and settings.format == "both":
-        logs.append(LogFile(os.path.join(folder, JSON_LOG), describe_json, **rotation))
-    audit = None
-    if settings.audit:
-        describe = partial(format_audit, patient_data=settings.patient_data)
-        audit = LogFile(os.path.join(folder, AUDIT_LOG), describe, **rotation)
-    log = ServerLog(settings, ServiceLog(logs), audit)
+        logs.append(_rotated(os.path.join(folder, JSON_LOG), format_json, settings))
+    open_audit = partial(_rotated, os.path.join(folder, AUDIT_LOG), format_audit)
+    audit = open_audit(settings) if settings.audit else None
+    log = ServerLog(settings, ServiceLog(logs), audit, open_audit)
     problems = [
         f"{one.path} cannot be written: {one.why}"
         for one in (*logs, audit)
@@ -195,21 +260,27 @@ def choose_log(twistd: Any, log_file: str, settings: LogSettings) -> tuple[Serve
 def _choose(twistd: Any, log_file: str, settings: LogSettings) -> tuple[str, list[LogFile | LogStream]]:
     """Where the log is, in words, and what writes it; nothing where twistd does."""
     foreground, named = twistd.get("nodaemon"), twistd.get("logfile")
-    describe = partial(format_json if settings.format == "json" else format_line, patient_data=settings.patient_data)
+    write = format_json if settings.format == "json" else format_line
     if twistd.get("syslog"):
         return "the system's log", []
     if twistd.get("logger") or (named == "-" and not foreground):
         return "twistd's", []
     if named and named != "-":
         path = os.path.abspath(named)
-        return path, [LogFile(path, describe)]
+        return path, [LogFile(path, Form(write, settings))]
     if not foreground:
         path = os.path.join(os.path.dirname(log_file), JSON_LOG) if settings.format == "json" else log_file
-        return path, [LogFile(path, describe, rotate_size=settings.rotate_size, rotate_count=settings.rotate_count)]
+        return path, [_rotated(path, write, settings)]
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a name that the terminal cannot show must not cost the line
         sys.stdout.reconfigure(errors="backslashreplace")
-    return "the standard output", [LogStream(sys.stdout, describe)]
+    return "the standard output", [LogStream(sys.stdout, Form(write, settings))]
+
+
+def _rotated(path: str, write: Callable[..., str], settings: LogSettings) -> LogFile:
+    """A log file of ours, rotated as the settings say."""
+    rotation = {"rotate_size": settings.rotate_size, "rotate_count": settings.rotate_count}
+    return LogFile(path, Form(write, settings), **rotation)
 
 
 def _undescribed(event: LogEvent, error: Exception) -> LogEvent:

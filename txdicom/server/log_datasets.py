@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -74,7 +75,8 @@ class DatasetLog:
                 self._write_one(copy)
             names = sorted(name for name in os.listdir(self._folder) if _NAME.fullmatch(name))
             for name in names[: -self._count]:
-                os.unlink(os.path.join(self._folder, name))
+                with contextlib.suppress(FileNotFoundError):  # another worker has done so
+                    os.unlink(os.path.join(self._folder, name))
         except OSError as error:
             why = error.strerror or str(error)
             if why != self._said:  # once: the next instances will have it, too

@@ -39,12 +39,19 @@ class LogStream:
 
     def __init__(self, stream: IO[str], describe: Callable[[LogEvent], str]) -> None:
         self._stream = stream
-        self._describe = describe
+        self.describe = describe
 
     def event(self, event: LogEvent) -> None:
         """Writes one event; where the stream has nobody left who reads it, nobody misses it."""
+        self._write(self.describe(event))
+
+    def write(self, data: bytes) -> None:
+        """Writes whole lines."""
+        self._write(data.decode("utf-8", "backslashreplace"))
+
+    def _write(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):
-            self._stream.write(self._describe(event))
+            self._stream.write(text)
             self._stream.flush()
 
     def reopen(self) -> None:
@@ -57,20 +64,26 @@ class LogStream:
 class LogFile:
     """Events in a file, behind what is there, each at once; from any thread.
 
-    At `rotate_size` bytes (0: never) `name` becomes `name.1`, that `name.2`, up to `rotate_count`, by renaming.
+    At `rotate_size` bytes (0: never) `name` becomes `name.1`, that `name.2`, up to `rotate_count`, by renaming; with
+    None somebody else sees to that, whatever the settings say. All of it may change while it is used, `describe` too.
     Nothing is raised: events that cannot be written are counted, and their number is written first when it works again.
     """
 
     def __init__(
-        self, path: str, describe: Callable[[LogEvent], str], *, rotate_size: int = 0, rotate_count: int = 0
+        self,
+        path: str,
+        describe: Callable[[LogEvent], str],
+        *,
+        rotate_size: int | None = None,
+        rotate_count: int = 0,
     ) -> None:
         self.path = path
         self.lost = 0
         #: why it cannot be written, or could not the last time
         self.why = ""
-        self._describe = describe
-        self._rotate_size = rotate_size
-        self._rotate_count = rotate_count
+        self.describe = describe
+        self.rotate_size = rotate_size
+        self.rotate_count = rotate_count
         self._lock = threading.Lock()
         self._fd = -1
         self._size = 0
@@ -86,17 +99,17 @@ class LogFile:
 
     def event(self, event: LogEvent) -> None:
         """Writes one event."""
-        self.write(self._describe(event).encode("utf-8", "backslashreplace"))
+        self.write(self.describe(event).encode("utf-8", "backslashreplace"))
 
     def write(self, data: bytes) -> None:
         """Writes whole lines."""
         with self._lock:
             if self._fd < 0:
                 self._try_open()
-            if self._rotate_size and self._size and self._size + len(data) > self._rotate_size:
+            if self.rotate_size and self._size and self._size + len(data) > self.rotate_size:
                 self._rotate()
             if self.lost and self._fd >= 0:
-                notice = self._describe(lost_event(self.lost, self.why)).encode()
+                notice = self.describe(lost_event(self.lost, self.why)).encode()
                 if self._append(notice):
                     self.lost = 0
                 else:
@@ -161,8 +174,8 @@ class LogFile:
         if now < self._next_rotation:
             return
         try:
-            if self._rotate_count:
-                for number in range(self._rotate_count - 1, 0, -1):
+            if self.rotate_count:
+                for number in range(self.rotate_count - 1, 0, -1):
                     with contextlib.suppress(FileNotFoundError):
                         os.rename(f"{self.path}.{number}", f"{self.path}.{number + 1}")
                 os.rename(self.path, f"{self.path}.1")

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import LogLevel
 
 from txdicom.interfaces import REDACTED, Private
+from txdicom.server.log_failures import failure_in, traceback_of, type_of
 from txdicom.server.log_lines import LEVEL_NAMES, LONGEST, PATIENT, clipped, sentence
+from txdicom.services.failures import message_of
 
 if TYPE_CHECKING:
     from twisted.logger import LogEvent
@@ -44,12 +46,13 @@ def format_json(event: LogEvent, *, patient_data: bool = False) -> str:
         "text": sentence(event, patient_data=patient_data),
     }
     add_fields(line, event, patient_data=patient_data)
-    failure = event.get("log_failure")
+    failure = failure_in(event)
     if failure is not None:
+        error: Any = failure.value
         line["failure"] = {
-            "type": f"{failure.type.__module__}.{failure.type.__qualname__}",
-            "message": clipped(failure.getErrorMessage()),
-            "traceback": clipped(failure.getTraceback(), tail=True),
+            "type": type_of(error),
+            "message": clipped(message_of(error, patient_data=patient_data)),
+            "traceback": clipped(traceback_of(failure, patient_data=patient_data), tail=True),
         }
     return encoded(line)
 
@@ -91,7 +94,8 @@ def _plain(value: Any, depth: int, *, patient_data: bool) -> Any:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, BaseException):
-        return clipped(f"{type(value).__name__}: {value}")
+        message = message_of(value, patient_data=patient_data)
+        return clipped(f"{type(value).__name__}: {message}" if message else type(value).__name__)
     if depth and isinstance(value, dict):
         found = {
             clipped(str(key)): _plain(one, depth - 1, patient_data=patient_data)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import LogLevel, formatEvent
 
 from txdicom.interfaces import REDACTED, Private
+from txdicom.server.log_failures import failure_in, traceback_of
 
 if TYPE_CHECKING:
     from twisted.logger import LogEvent
@@ -32,6 +33,9 @@ LONGEST: Final = 16_384
 #: how Twisted shows an event that it cannot format, with all that is in it
 _UNFORMATTED: Final = ("Unable to format event", "MESSAGE LOST")
 
+#: the format of an event of Twisted's old log, whose text has the failure in it
+_OLD_LOG: Final = "{log_text}"
+
 _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     0x2028: "\\u2028",
     0x2029: "\\u2029",
@@ -42,11 +46,11 @@ def format_line(event: LogEvent, *, patient_data: bool = False) -> str:
     """One event as text: a line, and below it, indented, the traceback of its failure."""
     level = event.get("log_level", LogLevel.info)
     text = sentence(event, patient_data=patient_data).translate(_ESCAPES)
-    failure = event.get("log_failure")
+    failure = failure_in(event)
     if failure is not None:
         if not text:
             text = "an exception that nothing handled"
-        lines = clipped(failure.getTraceback(), tail=True).splitlines()
+        lines = clipped(traceback_of(failure, patient_data=patient_data), tail=True).splitlines()
         text += "".join(f"\n    {line.translate(_ESCAPES)}" for line in lines)
     return f"{_stamp(int(event.get('log_time', 0.0)))} {LEVEL_NAMES.get(level, level.name):7} {text}\n"
 
@@ -63,6 +67,8 @@ def sentence(event: LogEvent, *, patient_data: bool = False) -> str:
     cannot format it would show all fields, whatever is in them.
     """
     template = event.get("log_format")
+    if template == _OLD_LOG and failure_in(event) is not None:
+        return clipped(str(event.get("why") or ""))
     if patient_data:
         event = revealed(event)
     elif not isinstance(template, str) or PATIENT in template:

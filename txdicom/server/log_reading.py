@@ -72,7 +72,7 @@ class Filter:
         ):
             return False
         if self.calling_ae is not None and not (
-            self.calling_ae in (record.fields.get("calling_ae"), record.fields.get("calling"))
+            record.fields.get("calling_ae") == self.calling_ae
             or (not record.fields and re.search(rf"(?<!\S)(?<!to ){re.escape(self.calling_ae)}(?!\S)", record.text))
         ):
             return False

@@ -15,19 +15,19 @@ from twisted.python.components import Componentized
 
 from txdicom.admin.listen import AdminServer
 from txdicom.errors import DicomError, SettingsError
-from txdicom.interfaces import IServiceLog
 from txdicom.server import launch
-from txdicom.server.control import ServerControl
 from txdicom.server.endpoints import why_not
+from txdicom.server.notify import notify
+from txdicom.server.serving import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
     from types import FrameType
 
-    from txdicom.scp import ApplicationEntity
     from txdicom.server.folder import ServerFolder
+    from txdicom.server.live import LiveSettings
     from txdicom.server.log import ServerLog
-    from txdicom.server.settings import Settings
+    from txdicom.server.serving import Served
 
 _log = Logger()
 
@@ -39,36 +39,39 @@ class StartError(Exception):
 
 
 class DicomServer(Service):
-    """One server: an application entity whose ports are open, in a folder that is held.
+    """One server: what answers associations, its ports open, in a folder that is held.
 
     `late` are endpoints to open after a daemon has left its launcher. Where the start fails later than that, the
-    process ends with status 1. With `settings` it can be administered, at a socket in the folder; SettingsError where
-    that cannot be.
+    process ends with status 1. With `live` its settings can be read again (SIGHUP), and it can be administered, at a
+    socket in the folder; SettingsError where that cannot be.
     """
 
     def __init__(
         self,
         reactor: Any,
-        entity: ApplicationEntity,
+        served: Served,
         folder: ServerFolder,
         *,
         late: Sequence[str] = (),
         log: ServerLog | None = None,
-        settings: Settings | None = None,
+        live: LiveSettings | None = None,
     ) -> None:
-        self.entity = entity
+        self.served = served
         self._reactor = reactor
         self._folder = folder
         self._late = tuple(late)
         self._log = log
+        self._live = live
+        self._ready = False
         self._stopping = False
         self._starting: Deferred[None] | None = None
-        self._control: ServerControl | None = None
+        self._reading: Deferred[None] | None = None
         self._admin: AdminServer | None = None
-        if settings is not None:
-            self._control = ServerControl(reactor, entity, settings, self._asked_by_administrator)
-            path = os.path.join(folder.path, settings.server.admin_socket or f"{entity.ae_title}.sock")
-            self._admin = AdminServer(reactor, self._control, path, settings.server.admin_connections)
+        if live is not None:
+            settings = live.settings.server
+            control = served.administered(reactor, live, self._asked_by_administrator)
+            path = os.path.join(folder.path, settings.admin_socket or f"{served.ae_title}.sock")
+            self._admin = AdminServer(reactor, control, path, settings.admin_connections)
 
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802 (Twisted's name)
         """Brings its log along: twistd asks the application for it."""
@@ -80,11 +83,14 @@ class DicomServer(Service):
         """Opens the ports that had to wait for the process in which they stay."""
         for endpoint in self._late:
             try:
-                at_once(self.entity.bind(endpoint))
-            except SettingsError:
+                at_once(self.served.bind(endpoint))
+            except SettingsError as error:
+                notify(STATUS=f"cannot start: {error}")
                 raise
             except Exception as error:
-                raise StartError(why_not(endpoint, error)) from error
+                sentence = why_not(endpoint, error)
+                notify(STATUS=f"cannot start: {sentence}")
+                raise StartError(sentence) from error
 
     def startService(self) -> None:
         """Has the add-ins loaded, and associations accepted, once the reactor runs."""
@@ -97,8 +103,9 @@ class DicomServer(Service):
         self._starting = Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
+        title = self.served.ae_title
         try:
-            await self.entity.start()
+            await self.served.start()
             if self._admin is not None:
                 self._admin.start()  # the ports are open, but the reactor has not turned: no association has come yet
         except CancelledError:
@@ -106,15 +113,21 @@ class DicomServer(Service):
         except Exception as error:  # noqa: BLE001 (an add-in's load raises what it likes)
             if not isinstance(error, DicomError | OSError):
                 _log.failure("the start failed")
-            self._fail(f"the server {self.entity.ae_title} cannot start: {_reason(error)}")
+            self._fail(reason_of(error))
         else:
             launch.settle()
-            if self._log is not None:
-                self._log.use(self.entity.service(IServiceLog))
-            _log.info("ready: {ae_title} accepts associations", audit="server-started", ae_title=self.entity.ae_title)
+            self._ready = True
+            _log.info("ready: {ae_title} accepts associations", audit="server-started", ae_title=title)
+            notify(READY=1, STATUS=f"{title} accepts associations", MAINPID=os.getpid())
 
-    def _fail(self, sentence: str) -> None:
-        _log.critical("{sentence}", audit="server-not-started", sentence=sentence)
+    def _fail(self, reason: str) -> None:
+        _log.critical(
+            "the server {ae_title} cannot start: {reason}",
+            audit="server-not-started",
+            ae_title=self.served.ae_title,
+            reason=reason,
+        )
+        notify(STATUS=f"cannot start: {reason}")
         # twistd ends with status 0 whenever its reactor was stopped in order
         atexit.register(_exit_with_failure)
         self._stop_reactor()
@@ -133,27 +146,19 @@ class DicomServer(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        starting = self._starting
-        if starting is not None and not starting.called:
-            starting.cancel()
-        count = len(self.entity.acceptor.associations)
-        if count:
-            _log.info(
-                "draining: {count} connections, running operations have {seconds:g} s",
-                count=count,
-                seconds=self.entity.config.drain_timeout,
-            )
-        if self._control is not None and self._admin is not None and self._admin.listening:
-            self._control.shutting_down()
+        for under_way in (self._starting, self._reading):
+            if under_way is not None and not under_way.called:
+                under_way.cancel()
+        notify(STOPPING=1)
         try:
-            await self.entity.stop()
+            await self.served.stop()
         finally:
-            if self._control is not None:
-                self._control.ended()
             if self._admin is not None:
                 await self._admin.stop()
             self._folder.release()
             _log.info("stopped", audit="server-stopped")
+
+    # -- signals -------------------------------------------------------------------------------------------------------
 
     def _watch_signals(self) -> None:
         # Twisted's own handlers end the process by the signal, so that its status is not 0, and know no second Ctrl-C
@@ -165,13 +170,17 @@ class DicomServer(Service):
         _log.info("an administrator stops the server")
         self._stop_reactor()
         if force:
-            self._abort_all()
+            self.served.abort_all()
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
         if self._stopping:
             # and one more ends the process whatever it waits for
             signal.signal(number, signal.SIG_DFL)
-        self._reactor.callFromThread(self._asked_to_stop, signal.Signals(number).name)
+        elif number == signal.SIGHUP and self._live is not None and not on_terminal():
+            self._reactor.callFromThread(self._read_again, name)
+            return
+        self._reactor.callFromThread(self._asked_to_stop, name)
 
     def _asked_to_stop(self, name: str) -> None:
         if not self._stopping:
@@ -179,11 +188,45 @@ class DicomServer(Service):
             self._stop_reactor()
             return
         _log.warn("{name} again: what is running is aborted", name=name)
-        self._abort_all()
+        self.served.abort_all()
 
-    def _abort_all(self) -> None:
-        for association in list(self.entity.acceptor.associations.values()):
-            association.hang_up("the server was stopped at once")
+    def _read_again(self, name: str) -> None:
+        if not self._ready or self._stopping or self._reading is not None:
+            _log.info("{name}: nothing is read again now", name=name)
+            return
+        _log.info("{name}: settings and files are read again", name=name)
+        notify(RELOADING=1)
+        self._reading = Deferred.fromCoroutine(self._reload())
+        self._reading.addErrback(lambda failure: _log.failure("reading the files again failed", failure))
+        self._reading.addBoth(lambda _: self._read())
+
+    async def _reload(self) -> None:
+        assert self._live is not None
+        try:
+            applied = await self._live.reload()
+        except (DicomError, CancelledError):  # its mistakes are in the log
+            return
+        _log.info(
+            "settings and files were read again; changed: {changed}",
+            audit="settings-read",
+            changed=", ".join(applied.changed) or "nothing",
+        )
+        if applied.restart:
+            _log.warn("these need a restart: {names}", names=", ".join(applied.restart))
+
+    def _read(self) -> None:
+        self._reading = None
+        if not self._stopping:
+            notify(READY=1)
+
+
+def on_terminal() -> bool:
+    """Whether this process has a controlling terminal, whose end is a SIGHUP."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -196,12 +239,6 @@ def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
     if not results:
         raise OSError("it is not open at once")
     return results[0]
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
 
 
 def _exit_with_failure() -> None:

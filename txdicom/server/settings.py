@@ -9,7 +9,7 @@ import re
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, get_type_hints
 
 from annotated_types import Ge, Le, Predicate
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
@@ -80,6 +80,22 @@ class ServerSettings(ScpConfig):
         "", "the socket for administrators, at most 107 bytes as a whole path; empty: <AE title>.sock in the folder"
     )
     admin_connections: Annotated[int, Ge(1), Le(1000)] = setting(10, "administrators who may be connected at once")
+    password_file: Annotated[str, Predicate(str.isprintable)] = setting(
+        "",
+        "users and passwords, as `txdicom user add` writes them: callers are let in by the user identity that they "
+        "give (PS3.7 D.3.3.7); a relative path is meant from the server's folder; empty: nobody is asked",
+    )
+    password_required: bool = setting(
+        True,
+        "false: with a password_file, callers that give no user identity are let in, too; one that is given is checked",
+    )
+    start_mode: Literal["automatic", "manual", "disabled"] = setting(
+        "automatic",
+        "automatic: `txdicom server start --all` starts it; manual: it is started by its name; disabled: not at all",
+    )
+    workers: Annotated[int, Ge(1), Le(64)] = setting(
+        1, "processes that answer associations, behind the same ports; one for each core is the most that is of use"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +151,7 @@ class Declaration(NamedTuple):
 
 
 class Override(NamedTuple):
-    """A setting of the command line, for one run; `origin` is the option."""
+    """A setting that goes before the file's, for one run; `origin` is the option of the command line, or empty."""
 
     path: Path
     value: Any
@@ -230,7 +246,7 @@ def _given(
                     paths = {(table, name, key): one for key, one in value.items()}
                 given |= {path: _Given(one, place(path)) for path, one in paths.items()}
     for path, value, origin in overrides:
-        where = f"{origin} {'.'.join(path)}"
+        where = f"{origin} {'.'.join(path)}".lstrip()
         if path[0] not in TABLES:
             problems.append(f"{where}: there is no such table" + _tables())
         else:

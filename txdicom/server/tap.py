@@ -15,6 +15,8 @@ from twisted.python import usage
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
+    from txdicom.server.serving import Served
+
 _NOT_WITH = {
     "uid": "start it as the user it is to run as",
     "gid": "start it as the user it is to run as",
@@ -74,20 +76,36 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 def _make(options: Options, twistd: Any, reactor: Any) -> IService:
     from txdicom.server import compose
+    from txdicom.server.live import LiveSettings
     from txdicom.server.log import choose_log
+    from txdicom.server.running import EntityTarget
     from txdicom.server.service import DicomServer
+    from txdicom.server.serving import OneProcess
+    from txdicom.server.workers.making import make_workers
 
     prepared = compose.prepare(options["base"], options["ae-title"], options["set"], options["listen"], os.environ)
+    settings = prepared.settings
     daemon = not twistd.get("nodaemon")
     entity = compose.make_entity(prepared, reactor)
-    early, late = compose.early_and_late(prepared.settings.server.listen, daemon=daemon)
-    compose.open_ports(entity, early, prepared.settings.server.secure_listen)
-    log, place = choose_log(twistd, prepared.folder.log_file, prepared.settings.log)
-    log.serve(entity, os.path.join(os.path.dirname(prepared.folder.log_file), "datasets"))
-    compose.announce(prepared, entity, late)
-    server = DicomServer(reactor, entity, prepared.folder, late=late, log=log, settings=prepared.settings)
+    log, place = choose_log(twistd, prepared.folder.log_file, settings.log)
+    served: Served
+    if settings.server.workers > 1:
+        served, live = make_workers(reactor, prepared, entity, log)
+    else:
+        compose.connect_log(prepared, entity, log)
+        target = EntityTarget(entity, log, prepared.security)
+        served = OneProcess(entity, log)
+        live = LiveSettings(prepared.folder, settings, prepared.text, prepared.overrides, target)
+    early, late = compose.early_and_late(settings.server.listen, daemon=daemon)
+    try:
+        compose.open_ports(served, early, settings.server.secure_listen)
+    except BaseException:
+        log.close()
+        raise
+    compose.announce(prepared, served, entity.addins, late)
+    server = DicomServer(reactor, served, prepared.folder, late=late, log=log, live=live)
     if daemon:
-        sys.stdout.write(f"{entity.ae_title} goes to the background; its log is {place}\n")
+        sys.stdout.write(f"{served.ae_title} goes to the background; its log is {place}\n")
         sys.stdout.flush()
     return server
 

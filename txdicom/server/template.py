@@ -7,38 +7,60 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_
 
 from annotated_types import Ge, Le
 
+from txdicom.server.live_names import RESTART
 from txdicom.server.settings import TABLES, declarations
-from txdicom.server.toml import format_value
+from txdicom.server.toml import format_key, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from txdicom.server.settings import Declaration
+    from txdicom.server.toml import Path
+
 _HEAD: Final = """\
 ## Settings of a txdicom server. A line that begins with a single # is a setting at its default: take the # away and
-## change it. The whole file is checked when the server starts, and every mistake is reported with its line.
+## change it. The whole file is checked when the server starts, and every mistake is reported with its line. A running
+## server reads it again on SIGHUP, or is changed by `txdicom server set`; what needs a restart says so here.
 """
 
 
-def server_toml(given: Mapping[tuple[str, str], tuple[Any, str]]) -> str:
-    """The text of a new server.toml; `given` are the settings (table, name) that it sets, each with a word on why."""
+def server_toml(given: Mapping[Path, tuple[Any, str]]) -> str:
+    """The text of a new server.toml; `given` are the settings (table, name) that it sets, each with a word on why.
+
+    Those of an add-in are (addins, its name, name).
+    """
     lines = [_HEAD]
     for table, model in TABLES.items():
         lines += [f"[{table}]", ""]
-        # what is particular to a server comes before what it has in common with others
-        declared = declarations(model).items()
-        for name, (annotation, default, doc) in sorted(declared, key=lambda one: one[0] not in model.__annotations__):
-            lines += [f"## {line}" for line in textwrap.wrap(_sentence(doc) + _choice(annotation), 116)]
+        for name, (annotation, default, doc) in in_order(model):
+            text = _sentence(doc) + _choice(annotation) + _restart(table, name)
+            lines += [f"## {line}" for line in textwrap.wrap(text, 116)]
             if (table, name) in given:
                 value, why = given[table, name]
                 lines += [f"## {line}" for line in textwrap.wrap(why, 116)]
                 lines += [f"{name} = {format_value(value)}", ""]
             else:
                 lines += [f"#{name} = {format_value(default)}", ""]
+    of_addins = [path for path in given if len(path) > 2]
+    for addin in dict.fromkeys(path[1] for path in of_addins):
+        lines += [f"[addins.{format_key(addin)}]", ""]
+        lines += [f"{format_key(path[2])} = {format_value(given[path][0])}" for path in of_addins if path[1] == addin]
+        lines += [""]
     return "\n".join(lines)
+
+
+def in_order(model: Any) -> list[tuple[str, Declaration]]:
+    """The settings of a table: what is particular to a server comes before what it has in common with others."""
+    return sorted(declarations(model).items(), key=lambda one: one[0] not in model.__annotations__)
 
 
 def _sentence(doc: str) -> str:
     return f"{doc[0].upper()}{doc[1:]}".rstrip(".")
+
+
+def _restart(table: str, name: str) -> str:
+    """A word on a setting that cannot change while the server runs."""
+    return ". Needs a restart" if name in RESTART[table] and name != "ae_title" else ""
 
 
 def _choice(annotation: Any) -> str:

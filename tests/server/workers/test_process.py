@@ -1,0 +1,197 @@
+"""One worker as its parent sees it; its process is the test's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.python.failure import Failure
+
+from txdicom.server.log_lines import format_line
+from txdicom.server.workers.process import LOG_FD, Worker, WorkerFailed
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.welcome: Deferred[None] = Deferred()
+
+    async def ready(self, worker: Worker) -> None:
+        self.told.append("ready")
+        await self.welcome
+
+    def take_slot(self, worker: Worker, number: int, calling_ae: str) -> bool:
+        self.told.append((number, calling_ae))
+        return True
+
+    def free_slot(self, worker: Worker, number: int) -> None:
+        self.told.append(number)
+
+    def exited(self, worker: Worker, why: str) -> None:
+        self.told.append(why)
+
+
+class Transport:
+    pid = 99
+    closed = False
+
+    def loseConnection(self) -> None:
+        self.closed = True
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.owner = Owner()
+        self.lines = b""
+        self.log: list[str] = []
+        self.worker = Worker(self.clock, self.owner, 2, self.take)
+        self.worker.transport = Transport()  # type: ignore[assignment]
+        self.failures: list[Any] = []
+        self.worker.started.addErrback(self.failures.append)
+
+    def take(self, data: bytes) -> None:
+        self.lines += data
+
+    def ready(self) -> None:
+        self.worker.became_ready()
+        self.owner.welcome.callback(None)
+
+    def end(self, reason: Exception) -> None:
+        self.worker.processExited(Failure(reason))
+        self.worker.processEnded(Failure(reason))
+
+
+@pytest.fixture
+def stage() -> Any:
+    made = Stage()
+
+    def observe(event: Any) -> None:
+        if event["log_namespace"] == "txdicom.server.workers.process":
+            made.log.append(format_line(event)[20:].rstrip())
+
+    globalLogPublisher.addObserver(observe)
+    yield made
+    globalLogPublisher.removeObserver(observe)
+
+
+def test_it_is_ready_when_it_is_welcome(stage: Stage) -> None:
+    stage.worker.became_ready()
+    assert stage.worker.administrator is not None
+    assert (stage.worker.state, stage.worker.started.called) == ("starting", False)
+    stage.owner.welcome.callback(None)
+    assert (stage.worker.state, stage.worker.started.called) == ("ready", True)
+
+
+def test_one_that_ends_while_it_is_welcomed(stage: Stage) -> None:
+    stage.worker.became_ready()
+    stage.end(ProcessTerminated(1))
+    stage.owner.welcome.callback(None)
+    assert stage.worker.state == "ended"
+    assert len(stage.failures) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        (ProcessDone(0), "status 0"),
+        (ProcessTerminated(3), "status 3"),
+        (ProcessTerminated(signal=9), "signal 9 (SIGKILL)"),
+        (ProcessTerminated(signal=35), "signal 35"),
+    ],
+)
+def test_how_it_has_ended(stage: Stage, reason: Exception, why: str) -> None:
+    stage.end(reason)
+    assert stage.owner.told == [why]
+    [failure] = stage.failures
+    assert failure.check(WorkerFailed)
+    assert str(failure.value) == f"worker 2 has ended before it was ready: {why}"
+    assert stage.worker.gone.called
+    assert stage.clock.getDelayedCalls() == []
+
+
+def test_its_own_sentence_goes_before(stage: Stage) -> None:
+    stage.worker.failed("there is no licence")
+    stage.end(ProcessTerminated(1))
+    assert str(stage.failures[0].value) == "there is no licence"
+
+
+def test_what_holds_its_output_open_is_not_waited_for(stage: Stage) -> None:
+    """A program that an add-in has started may go on."""
+    stage.worker.processExited(Failure(ProcessDone(0)))
+    stage.clock.advance(2)
+    assert stage.worker.transport.closed  # type: ignore[union-attr]
+
+
+def test_slots_are_for_its_own_connections(stage: Stage) -> None:
+    stage.worker.numbers.add(5)
+    assert stage.worker.take_slot(5, "A")
+    assert not stage.worker.take_slot(6, "A")
+    stage.worker.free_slot(6)
+    stage.worker.free_slot(5)
+    stage.worker.free_slot(5)
+    assert stage.owner.told == [(5, "A"), 5]
+
+
+def test_what_it_writes(stage: Stage) -> None:
+    stage.worker.childDataReceived(LOG_FD, b"line")
+    assert stage.lines == b"line"
+    stage.worker.childDataReceived(2, b"ModuleNotFound")
+    stage.worker.childDataReceived(1, b"hello\n")
+    stage.worker.childDataReceived(2, b"Error: x\n\n" + b"y" * 10_000 + b"\n")
+    assert stage.log == [
+        "warning worker 2 wrote: hello",
+        "warning worker 2 wrote: ModuleNotFoundError: x",
+        "warning worker 2 wrote: " + "y" * 4096,
+    ]
+
+
+def test_what_an_add_in_writes_may_be_about_a_patient(stage: Stage) -> None:
+    stage.ready()
+    stage.worker.childDataReceived(1, b"Doe^Jane\n")
+    stage.worker.childDataReceived(2, b'Fatal Python error: Aborted\n  File "x.py", line 1 in f\n')
+    stage.worker.childDataReceived(1, b"the end")
+    assert len(stage.log) == 3
+    stage.end(ProcessDone(0))
+    assert stage.log == [
+        "warning worker 2 wrote: [redacted]",
+        "warning worker 2 wrote: Fatal Python error: Aborted",
+        'warning worker 2 wrote:   File "x.py", line 1 in f',
+        "warning worker 2 wrote: [redacted]",
+    ]
+
+
+def test_after_its_end_it_is_told_nothing(stage: Stage) -> None:
+    stage.ready()
+    stage.end(ProcessDone(0))
+    stage.worker.drain()
+    stage.worker.abort_all()
+    stage.worker.kill()
+    assert (stage.worker.state, stage.worker.administrator) == ("ended", None)
+    assert not stage.worker.takes_connections
+
+
+def test_one_that_is_stopped_amid_its_start_gets_no_connections(stage: Stage) -> None:
+    """It could not even reject them."""
+    stage.worker._channel = Channel()  # type: ignore[assignment]
+    stage.worker.drain()
+    assert (stage.worker.state, stage.worker.takes_connections) == ("draining", False)
+
+
+def test_one_that_drains_gets_connections(stage: Stage) -> None:
+    stage.worker._channel = Channel()  # type: ignore[assignment]
+    stage.ready()
+    assert stage.worker.takes_connections
+    stage.worker.drain()
+    assert stage.worker.takes_connections
+    stage.end(ProcessDone(0))
+    assert not stage.worker.takes_connections
+
+
+class Channel:
+    def close(self) -> None:
+        pass

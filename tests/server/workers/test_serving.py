@@ -1,0 +1,31 @@
+"""What a worker begins with."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING
+
+from txdicom.server.settings import Override
+from txdicom.server.workers.serving import Start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_it_has_the_settings_of_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "HERE").mkdir(mode=0o700)
+    overrides = [
+        Override(("server", "max_clients"), 7, "--set"),
+        Override(("server", "listen"), ["tcp:1", 'unix:"a'], "--listen"),
+        Override(("addins", "storage", "since"), dt.date(2024, 1, 2), "--set"),
+    ]
+    start = Start.of(str(tmp_path / "HERE"), "[server]\nmax_half_open = 3\n", overrides, 2, 2_000_000_000)
+    sent = Start(**json.loads(json.dumps(start.values())))
+    assert (sent.index, sent.first_number) == (2, 2_000_000_000)
+    prepared = sent.prepared()
+    assert prepared.overrides == overrides
+    assert prepared.worker == 2
+    assert (prepared.settings.server.max_clients, prepared.settings.server.max_half_open) == (7, 3)
+    assert prepared.settings.server.temporary_directory == str(tmp_path / "HERE" / "store" / ".incoming" / "2")
+    assert prepared.folder.path == str(tmp_path / "HERE")
