@@ -14,7 +14,7 @@ from benchmarks import report, schedule
 from benchmarks.bench import Bench
 from benchmarks.cases import CASES
 from benchmarks.records import Record
-from benchmarks.targets import TARGETS, Target, missing
+from benchmarks.targets import TARGETS, Target, missing, prefer_dcmtk
 from benchmarks.workplace import Workplace, default_folder
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for folder in filter(None, (options.workdir, options.disk)):
         if not os.access(folder, os.W_OK):
             command_line.error(f"{folder} is no folder that we can write to")
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _ended)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, _ended)
     if options.list:
         print("\n".join(f"{case.name:<16} {case.load}" for case in CASES.values()), end="\n\n")
         print("\n".join(f"{target.name:<16} {target.does}" for target in TARGETS.values()))
@@ -61,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.report:
         _publish(report.render(_read(options.report)), options.md)
         return 0
+    prefer_dcmtk()
     records, notes, left = _measure(options)
     _publish(report.render(records, [*notes, left] if left else notes), options.md)
     return int(bool(left) or any(record.problem for record in records))
@@ -143,9 +146,11 @@ def _publish(text: str, path: str | None) -> None:
             file.write(text)
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    """Lets the context managers end the servers and delete the stores."""
-    raise SystemExit(128 + number)
+def _ended(number: int, frame: FrameType | None) -> None:
+    """Lets the context managers end the servers and delete the stores; a second signal does not keep them from it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
 
 if __name__ == "__main__":

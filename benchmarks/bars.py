@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import Variant
-from benchmarks.cases import CASES, CROWDS, PDUS
+from benchmarks.cases import CASES, CROWDS, MANY, OF_WORKERS, PDUS
 from benchmarks.records import Record, Spread, figures, ratios
 
 if TYPE_CHECKING:
@@ -17,7 +17,10 @@ OURS = "txdicom"
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A figure of ours, or its ratio to that of `against` in the same round, must be at least or below `limit`."""
+    """A figure of ours, or its ratio to that of `against` in the same round, must be at least or below `limit`.
+
+    `against_key` is their figure where it is another one, `ours` the target where it is not the plain one.
+    """
 
     variant: Variant
     key: str
@@ -25,6 +28,8 @@ class Bar:
     against: str = ""
     at_least: bool = True
     unit: str = ""
+    ours: str = OURS
+    against_key: str = ""
 
     def __str__(self) -> str:
         return f"{'≥' if self.at_least else '<'} {self.limit:g}{' ' + self.unit if self.unit else ''}"
@@ -32,9 +37,16 @@ class Bar:
     @property
     def what(self) -> str:
         """The figure in words."""
-        if self.against:
-            return f"{OURS} / {self.against}"
-        return next(column.heading for column in CASES[self.variant.case].columns if column.key == self.key)
+        if not self.against:
+            heading = self._heading(self.key)
+            return heading if self.ours == OURS else f"{self.ours}, {heading}"
+        ratio = f"{self.ours} / {self.against}"
+        if self.against_key:
+            return f"{ratio}, {self._heading(self.key)} / {self._heading(self.against_key)}"
+        return ratio if self.key == CASES[self.variant.case].lead else f"{ratio}, {self._heading(self.key)}"
+
+    def _heading(self, key: str) -> str:
+        return next(column.heading for column in CASES[self.variant.case].columns if column.key == key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,20 @@ def _big() -> list[Bar]:
     return bars
 
 
+def _workers() -> list[Bar]:
+    bars = []
+    two = "txdicom-workers"
+    for case in ("workers-small", "workers-ct"):
+        for variant in (Variant(case, associations, PDUS[1]) for associations in OF_WORKERS):
+            bars += [
+                Bar(variant, "rate", 0.9, OURS, ours=two, against_key="two_at_best"),
+                Bar(variant, "cpu_us", 1.1, OURS, at_least=False, ours=two),
+                Bar(variant, "fewest", variant.associations / 2, ours=two),
+                Bar(variant, "rate", 0.9, "dcmtk-bp", ours=two),
+            ]
+    return bars
+
+
 BARS = (
     *_stores(),
     *_big(),
@@ -98,6 +124,8 @@ BARS = (
     Bar(Variant("idle"), "pss_kb", 20, at_least=False, unit="KB"),
     # "No effect on a further echo": two medians of 1,000 echoes differ by up to a quarter when nothing has changed.
     Bar(Variant("idle"), "echo_ratio", 1.25, at_least=False),
+    *_workers(),
+    *(Bar(Variant("handler", MANY), "of_ideal", 0.9, ours=ours) for ours in ("txdicom-waits", "txdicom-blocks")),
 )
 
 
@@ -109,7 +137,7 @@ def judge(records: Sequence[Record]) -> list[Verdict]:
 
 def _reason(records: Sequence[Record], bar: Bar) -> str:
     """What to say if there is no figure."""
-    for target in filter(None, (OURS, bar.against)):
+    for target in filter(None, (bar.ours, bar.against)):
         found = [record for record in records if record.variant == bar.variant and record.target == target]
         if not found:
             return f"{target} did not take part"
@@ -120,5 +148,5 @@ def _reason(records: Sequence[Record], bar: Bar) -> str:
 
 def _spread(records: Sequence[Record], bar: Bar) -> Spread | None:
     if bar.against:
-        return ratios(records, bar.variant, bar.key, OURS, bar.against)
-    return figures(records, bar.variant, OURS, bar.key)
+        return ratios(records, bar.variant, bar.key, bar.ours, bar.against, bar.against_key)
+    return figures(records, bar.variant, bar.ours, bar.key)

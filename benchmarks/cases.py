@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks import commands, echoing, storing
+from benchmarks import commands, echoing, handling, storing, workers
 from benchmarks.bench import CT, SMALL, Bench, Values, Variant
 
 if TYPE_CHECKING:
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 PDUS = (16384, 131072)
 CROWDS = (1, 8)
+OF_WORKERS = (2, 8)
+"""Associations beside several workers."""
+MANY = 200
+"""Associations beside a handler that takes its time."""
 
 
 class Run(Protocol):
@@ -34,7 +38,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case; targets are compared by the figure `lead` with the target `base`."""
+    """A case; targets are compared by the figure `lead` with the target `base`.
+
+    The ratio is shown, and by `more` the difference too, where the cost of something is what the case is about.
+    """
 
     name: str
     load: str
@@ -43,6 +50,7 @@ class Case:
     lead: str
     columns: tuple[Column, ...]
     base: str = "dcmtk"
+    more: Column | None = None
     programs: tuple[str, ...] = ()
 
 
@@ -59,6 +67,22 @@ STORE_COLUMNS = (
     Column("load CPU µs/instance", "load_us"),
     Column("peak RSS MiB", "peak_mib"),
     Column("RSS growth MiB", "growth_mib", 1),
+)
+
+WORKERS_COLUMNS = (
+    *STORE_COLUMNS[:2],
+    *STORE_COLUMNS[4:6],
+    Column("processes", "sharing"),
+    Column("associations each, fewest", "fewest"),
+    Column("most", "most"),
+    Column("two workers at best/s", "two_at_best"),
+    Column("p95 ms", "p95_ms", 2),
+)
+ECHO_COLUMNS = (
+    Column("round trips/s", "rate"),
+    Column("p50 ms", "p50_ms", 3),
+    Column("p99 ms", "p99_ms", 3),
+    Column("server CPU µs/echo", "cpu_us"),
 )
 
 _ALL = (
@@ -111,12 +135,7 @@ _ALL = (
         _variants("echo"),
         functools.partial(echoing.echo, full=5000),
         "rate",
-        (
-            Column("round trips/s", "rate"),
-            Column("p50 ms", "p50_ms", 3),
-            Column("p99 ms", "p99_ms", 3),
-            Column("server CPU µs/echo", "cpu_us"),
-        ),
+        ECHO_COLUMNS,
     ),
     Case(
         "cycle",
@@ -160,6 +179,76 @@ _ALL = (
             Column("instances/s, whole command", "command_rate"),
             Column("start and end of the command s", "rest_s", 2),
             Column("sender CPU µs/instance", "cpu_us"),
+        ),
+    ),
+    Case(
+        "workers-small",
+        "2,000 instances of 34 KB; two workers beside one, and beside storescp +B, a process for each association",
+        _variants("workers-small", crowds=OF_WORKERS, pdus=PDUS[1:]),
+        functools.partial(workers.store, full=2000, side=SMALL),
+        "rate",
+        WORKERS_COLUMNS,
+        base="txdicom",
+    ),
+    Case(
+        "workers-ct",
+        "1,000 CT instances of 526 KB; the same",
+        _variants("workers-ct", crowds=OF_WORKERS, pdus=PDUS[1:]),
+        functools.partial(workers.store, full=1000, side=CT),
+        "rate",
+        WORKERS_COLUMNS,
+        base="txdicom",
+    ),
+    Case(
+        "handler",
+        "100 C-ECHO on each of 200 associations, to a handler that takes 50 ms; before that to one that takes none",
+        _variants("handler", crowds=(MANY,)),
+        functools.partial(handling.handler, full=100),
+        "",
+        (
+            Column("echoes/s", "rate"),
+            Column("ideal/s", "ideal"),
+            Column("of the ideal", "of_ideal", 2),
+            Column("handler of 0 ms, echoes/s", "at_once"),
+            Column("p50 ms", "p50_ms", 1),
+            Column("p99 ms", "p99_ms", 1),
+            Column("server CPU µs/echo", "cpu_us"),
+            Column("the load alone, echoes/s", "load_limit"),
+        ),
+    ),
+    Case(
+        "observer-echo",
+        "5,000 C-ECHO on one association, at most 5 s, without and with an observer that does nothing",
+        _variants("observer-echo"),
+        functools.partial(echoing.echo, full=5000),
+        "cpu_us",
+        ECHO_COLUMNS,
+        base="txdicom",
+        more=Column("CPU µs/echo more", "cpu_us", 1),
+    ),
+    Case(
+        "observer-store",
+        "2,000 instances of 34 KB on one association, without and with an observer that does nothing",
+        _variants("observer-store", crowds=CROWDS[:1], pdus=PDUS[1:]),
+        functools.partial(storing.store, full=2000, side=SMALL),
+        "cpu_us",
+        STORE_COLUMNS,
+        base="txdicom",
+        more=Column("CPU µs/instance more", "cpu_us", 1),
+    ),
+    Case(
+        "dispatch",
+        "20,000 C-ECHO-RQ in memory, from Dispatcher.perform to the first line of the handler, beside a direct call",
+        _variants("dispatch"),
+        functools.partial(handling.dispatch, full=20_000),
+        "",
+        (
+            Column("plain handler µs", "plain_dispatched_us", 2),
+            Column("called directly", "plain_directly_us", 2),
+            Column("cost of dispatch", "plain_cost_us", 2),
+            Column("coroutine µs", "coroutine_dispatched_us", 2),
+            Column("called directly", "coroutine_directly_us", 2),
+            Column("cost of dispatch", "coroutine_cost_us", 2),
         ),
     ),
 )

@@ -1,7 +1,8 @@
-"""Several associations at once, each in a process of its own, that begin together.
+"""Several jobs at once, each in a process of its own, that begin together.
 
-All open their association first, then wait for each other, and keep it open when they are through: so the server's
-figures can be read before and after the load while the processes that a forking server made for it still live.
+All open their association (or a crowd of them) first, then wait for each other, and keep it open when they are
+through: so the server's figures can be read before and after the load while the processes that a forking server made
+for it still live.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ import multiprocessing
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from benchmarks import wire
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
     from types import TracebackType
-
-    from benchmarks.association import Association
 
 GRACE = 30
 """Seconds that a worker gets beyond the limit of its load before it is given up."""
@@ -29,7 +29,7 @@ GRACE = 30
 
 @dataclass(slots=True)
 class Outcome:
-    """What one association did: times of time.monotonic(), seconds of each operation and of our own CPU."""
+    """What one job did: times of time.monotonic(), seconds of each operation and of our own CPU."""
 
     done: int = 0
     started: float = 0.0
@@ -39,13 +39,23 @@ class Outcome:
     problem: str = ""
 
 
-class Job(Protocol):
-    """The work of one association."""
+class Opened(Protocol):
+    """What a job works on: an association, or many."""
 
-    def open(self) -> Association:
+    def release(self) -> None:
+        """Ends it in order."""
+
+
+On = TypeVar("On", bound=Opened)
+
+
+class Job(Protocol[On]):
+    """The work of one process."""
+
+    def open(self) -> On:
         """Prepares everything and opens the association."""
 
-    def run(self, association: Association, outcome: Outcome) -> None:
+    def run(self, opened: On, outcome: Outcome, /) -> None:
         """Does the work; `outcome` holds what was done even if this raises."""
 
 
@@ -55,7 +65,7 @@ class Crew:
     `run` once everybody is ready; leaving releases the associations.
     """
 
-    def __init__(self, jobs: list[Job], limit: float) -> None:
+    def __init__(self, jobs: Sequence[Job[Any]], limit: float) -> None:
         self._jobs = jobs
         self._deadline = limit + GRACE
         self._workers: list[tuple[BaseProcess, Connection]] = []
@@ -112,14 +122,14 @@ class Crew:
                 process.join()
 
 
-def _work(job: Job, channel: Connection, inherited: list[Connection]) -> None:
+def _work(job: Job[Any], channel: Connection, inherited: list[Connection]) -> None:
     """A worker's life: open, say so, wait for the start, run, report, wait for the end, release."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     for parents in inherited:  # while we hold these, the parent's closing of its ends would not be seen
         parents.close()
     outcome = Outcome()
     try:
-        association = job.open()
+        opened = job.open()
     except (OSError, wire.WireError) as error:
         channel.send(f"{type(error).__name__}: {error}")
         return
@@ -130,11 +140,11 @@ def _work(job: Job, channel: Connection, inherited: list[Connection]) -> None:
         channel.recv()
         outcome.started, cpu = time.monotonic(), time.process_time()
         try:
-            job.run(association, outcome)
+            job.run(opened, outcome)
         except (OSError, wire.WireError) as error:
             outcome.problem = f"{type(error).__name__}: {error}"
         outcome.ended, outcome.cpu = time.monotonic(), time.process_time() - cpu
         channel.send(outcome)
         channel.recv()
     with contextlib.suppress(OSError, wire.WireError):
-        association.release()
+        opened.release()

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 NANOSECONDS = 1_000_000_000
 TICK = NANOSECONDS // os.sysconf("SC_CLK_TCK")
 KIB = 1024
+ESTABLISHED = "01"
+"""A state in /proc/net/tcp."""
 
 
 def tree(root: int) -> list[int]:
@@ -90,6 +92,18 @@ def proportional(root: int) -> int:
     return sum(_kib(f"/proc/{pid}/smaps_rollup", "Pss_Anon:") for pid in tree(root)) * KIB
 
 
+def connections(root: int, port: int) -> dict[int, int]:
+    """{process of the tree: connections at the local TCP `port` that it holds}, those that hold none included."""
+    established = _established(port)
+    found = {}
+    for pid in tree(root):
+        fields = _stat(pid)
+        if fields and fields[0] != "Z":
+            with contextlib.suppress(OSError):
+                found[pid] = len(established & _sockets(pid))
+    return found
+
+
 def end(leader: int, pids: list[int]) -> None:
     """Kills those of `pids` that still belong to the session of `leader`; an id used again by others is spared."""
     for pid in pids:
@@ -102,6 +116,30 @@ def end(leader: int, pids: list[int]) -> None:
 def _cpu_clock(pid: int) -> int:
     """The clock id of a process's CPU clock, as clock_getcpuclockid(3) makes it on Linux."""
     return ~pid << 3 | 2
+
+
+def _established(port: int) -> set[str]:
+    """The inodes of the sockets that are connected at the local `port`."""
+    inodes = set()
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"/proc/net/{name}") as file:
+            next(file)
+            for line in file:
+                fields = line.split()
+                if fields[3] == ESTABLISHED and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(fields[9])
+    return inodes
+
+
+def _sockets(pid: int) -> set[str]:
+    """The inodes of the sockets that a process holds, each once. Raises OSError where it has gone."""
+    inodes = set()
+    for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            kind, _, inode = os.readlink(f"/proc/{pid}/fd/{descriptor}").partition(":")
+            if kind == "socket":
+                inodes.add(inode.strip("[]"))
+    return inodes
 
 
 def _stat(pid: int) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.bench import Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 @dataclass(slots=True)
@@ -65,12 +65,28 @@ def figures(records: Sequence[Record], variant: Variant, target: str, key: str) 
     )
 
 
-def ratios(records: Sequence[Record], variant: Variant, key: str, target: str, against: str) -> Spread | None:
-    """The spread of target / against, each ratio within one round."""
-    rounds: dict[int, dict[str, float]] = {}
+def ratios(
+    records: Sequence[Record], variant: Variant, key: str, target: str, against: str, against_key: str = ""
+) -> Spread | None:
+    """The spread of target / against, each ratio within one round; `against_key` if theirs is another figure."""
+    pairs = _pairs(records, variant, (target, key), (against, against_key or key))
+    return Spread.of(ours / theirs for ours, theirs in pairs if ours and theirs)
+
+
+def differences(records: Sequence[Record], variant: Variant, key: str, target: str, against: str) -> Spread | None:
+    """The spread of target - against, each difference within one round."""
+    return Spread.of(ours - theirs for ours, theirs in _pairs(records, variant, (target, key), (against, key)))
+
+
+def _pairs(
+    records: Sequence[Record], variant: Variant, one: tuple[str, str], other: tuple[str, str]
+) -> Iterator[tuple[float, float]]:
+    """The figures of both, each a (target, key), in the rounds that have both."""
+    rounds: dict[int, dict[str, dict[str, float]]] = {}
     for record in records:
-        if record.variant == variant and record.values.get(key):
-            rounds.setdefault(record.round, {})[record.target] = record.values[key]
-    return Spread.of(
-        found[target] / found[against] for found in rounds.values() if target in found and against in found
-    )
+        if record.variant == variant:
+            rounds.setdefault(record.round, {})[record.target] = record.values
+    for found in rounds.values():
+        ours, theirs = found.get(one[0], {}).get(one[1]), found.get(other[0], {}).get(other[1])
+        if ours is not None and theirs is not None:
+            yield ours, theirs

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.bars import Verdict, judge
 from benchmarks.cases import CASES
-from benchmarks.records import Record, figures, ratios
+from benchmarks.records import Record, differences, figures, ratios
 from benchmarks.targets import TARGETS, Target
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def _case(records: Sequence[Record], variant: Variant, names: Sequence[str]) -> 
     headings = ["target", "rounds", *(column.heading for column in case.columns)]
     if case.lead:
         headings.append(f"ratio to {case.base}")
+    if case.more:
+        headings.append(case.more.heading)
     rows = []
     for name in names:
         ours = [record for record in records if record.variant == variant and record.target == name]
@@ -88,6 +90,9 @@ def _case(records: Sequence[Record], variant: Variant, names: Sequence[str]) -> 
         if case.lead:
             ratio = ratios(records, variant, case.lead, name, case.base)
             row.append(ratio.text(2) if ratio else "-")
+        if case.more:
+            more = differences(records, variant, case.more.key, name, case.base) if name != case.base else None
+            row.append(more.text(case.more.digits) if more else "-")
         rows.append((*row, _remarks(ours)))
     return ["", f"## {variant}", "", f"{case.load}.", "", *_table((*headings, "remarks"), rows)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 START_LIMIT = 30.0
 STOP_LIMIT = 10.0
-SERVERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "servers")
+HERE = os.path.dirname(os.path.abspath(__file__))
+SERVERS, ADDINS = os.path.join(HERE, "servers"), os.path.join(HERE, "addins")
 TUNING = ("TCP_NODELAY", "MALLOC_", "GLIBC_TUNABLES", "PYTHONMALLOC", "LD_PRELOAD")
 """Environment that would make a program faster than a user has it; a target gets only what its data say."""
 
@@ -48,6 +50,7 @@ class Server:
         self.work = workplace.new(target)
         self.store = os.path.join(self.work, "store")
         os.mkdir(self.store)
+        _copy_addins(target, self.work)
         values = {
             "python": python,
             "servers": SERVERS,
@@ -126,6 +129,15 @@ class Server:
                 self._process.kill()
         processes.end(self.pid, processes.session(self.pid))
         self._process.wait()
+
+
+def _copy_addins(target: Target, work: str) -> None:
+    """Puts the target's add-ins where its server finds them; it takes no file that others may write to."""
+    folder = os.path.join(work, "base", target.ae_title, "addins")
+    for name in target.addins:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        shutil.copyfile(os.path.join(ADDINS, name), os.path.join(folder, name))
+        os.chmod(os.path.join(folder, name), 0o600)
 
 
 def _free_port() -> int:

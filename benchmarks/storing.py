@@ -20,16 +20,17 @@ MIB = 1 << 20
 def store(bench: Bench, target: Target, variant: Variant, *, full: int, side: int) -> Values:
     """C-STORE of `full` instances over all associations."""
     each = max(1, bench.count(full, target) // variant.associations)
-    needed = room(each * variant.associations + WARM_UP, side)
+    needed = room(each * variant.associations + WARM_UP * target.workers, side)
     bench.workplace.make_room(needed)
     with Server(target, bench.workplace, bench.python, variant.pdu) as server:
         bench.workplace.keep(server.work, needed)
-        warm_up(server, side, variant.pdu)
+        warm_up(server, side, variant.pdu, target.workers)
         size = side * side * 2
         before, _ = server.instances(size)
         jobs = [_store_job(server, each, side, variant.pdu, bench.limit) for _ in range(variant.associations)]
-        with Crew(list(jobs), bench.limit) as crew:
+        with Crew(jobs, bench.limit) as crew:
             outcomes, values = _watched(server, crew)
+            values.update(_sharing(server))
         found = server.instances(size)[0] - before
     done = sum(outcome.done for outcome in outcomes)
     _check(outcomes, done, found)
@@ -64,12 +65,13 @@ def store_big(bench: Bench, target: Target, variant: Variant, *, size: int) -> V
     return {"mb_s": size / 1e6 / (outcome.ended - outcome.started), "cpu_s": values.pop("cpu_us") / 1e6, **values}
 
 
-def warm_up(server: Server, side: int, pdu: int) -> None:
-    """A few instances, so that imports, caches and code paths are hot."""
-    with Crew([_store_job(server, WARM_UP, side, pdu, 20)], 20) as crew:
-        (outcome,) = crew.run()
-    if outcome.problem:
-        raise MeasurementError(f"warm-up: {outcome.problem}")
+def warm_up(server: Server, side: int, pdu: int, associations: int = 1) -> None:
+    """A few instances on each association, so that imports, caches and code paths are hot, in each worker too."""
+    with Crew([_store_job(server, WARM_UP, side, pdu, 20) for _ in range(associations)], 20) as crew:
+        outcomes = crew.run()
+    for outcome in outcomes:
+        if outcome.problem:
+            raise MeasurementError(f"warm-up: {outcome.problem}")
     time.sleep(SETTLE)
 
 
@@ -86,6 +88,17 @@ def _watched(server: Server, crew: Crew) -> tuple[list[Outcome], Values]:
     used = processes.CPU.of(server.pid).since(cpu)
     peak = processes.peak_resident(server.pid)
     return outcomes, {"cpu_us": used / 1e3, "peak_mib": peak / MIB, "growth_mib": (peak - base) / MIB}
+
+
+def _sharing(server: Server) -> Values:
+    """How the open associations are shared out among the server's processes.
+
+    The one that was started counts only where it is alone: beside others it accepts and hands over.
+    """
+    counts = processes.connections(server.pid, server.port)
+    parent = counts.pop(server.pid, 0)
+    shares = list(counts.values()) or [parent]
+    return {"sharing": len(shares), "fewest": min(shares), "most": max(shares)}
 
 
 def _check(outcomes: list[Outcome], done: int, found: int) -> None:

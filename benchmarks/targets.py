@@ -8,11 +8,14 @@ command {host} and {folder}.
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 
 STORE_CASES = frozenset({"store-small", "store-ct", "store-big"})
+OBSERVER_CASES = frozenset({"observer-echo", "observer-store"})
+WORKERS_CASES = frozenset({"workers-small", "workers-ct"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,25 @@ class Target:
     """Part of a load's count that this target gets, since it would take minutes otherwise; rates are not affected."""
     flushes: bool = False
     """Success is sent after a flush to the disk."""
+    addins: tuple[str, ...] = ()
+    """Files of `addins/` that go into the folder of a txdicom server."""
+    workers: int = 1
+    """Processes that answer associations, where that is a matter of settings."""
 
 
-def _txdicom(name: str, does: str, *, flush: bool, cases: frozenset[str]) -> Target:
-    settings = ("server.max_pdu_length={pdu}", "archive.store={store}", f"archive.flush={str(flush).lower()}")
+def _txdicom(
+    name: str,
+    does: str,
+    *extra: str,
+    cases: frozenset[str],
+    flush: bool = False,
+    addins: tuple[str, ...] = (),
+    workers: int = 1,
+) -> Target:
+    """A server of this project; `extra` are settings of its own."""
+    settings = ("server.max_pdu_length={pdu}", "archive.store={store}", f"archive.flush={str(flush).lower()}", *extra)
+    if workers > 1:
+        settings += (f"server.workers={workers}",)
     twistd = ("{python}", "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
     server = ("dicomserver", "--base", "{work}/base", "--ae-title", "{ae_title}")
     listen = ("--listen", "tcp:{port}:interface=127.0.0.1")
@@ -51,6 +69,8 @@ def _txdicom(name: str, does: str, *, flush: bool, cases: frozenset[str]) -> Tar
         modules=("txdicom", "twisted.plugins.txdicom_plugin"),
         cases=cases,
         flushes=flush,
+        addins=addins,
+        workers=workers,
     )
 
 
@@ -73,14 +93,43 @@ _ALL = (
     _txdicom(
         "txdicom",
         "this project: `twistd dicomserver`, instances to files, duplicates checked, no flush to the disk",
-        flush=False,
-        cases=STORE_CASES | {"storescu-stock", "echo", "cycle", "idle", "send"},
+        cases=STORE_CASES
+        | OBSERVER_CASES
+        | WORKERS_CASES
+        | {"storescu-stock", "echo", "cycle", "idle", "send", "dispatch"},
     ),
     _txdicom(
         "txdicom-flush",
         "the same with its default: Success only after file and folder are flushed to the disk",
         flush=True,
         cases=STORE_CASES | {"storescu-stock"},
+    ),
+    _txdicom(
+        "txdicom-workers",
+        "as txdicom, with server.workers=2: two processes behind one port",
+        workers=2,
+        cases=WORKERS_CASES,
+    ),
+    _txdicom(
+        "txdicom-observed",
+        "as txdicom, with an add-in that looks on at every PDU and message, both ways, and does nothing",
+        addins=("observes.py",),
+        cases=OBSERVER_CASES,
+    ),
+    _txdicom(
+        "txdicom-waits",
+        "as txdicom, with an add-in that answers C-ECHO after 50 ms: a coroutine that awaits",
+        "addins.enabled=storage",
+        addins=("waits.py",),
+        cases=frozenset({"handler"}),
+    ),
+    _txdicom(
+        "txdicom-blocks",
+        "as txdicom, with an add-in that answers C-ECHO after 50 ms: @blocking, and server.addin_threads=200",
+        "addins.enabled=storage",
+        "server.addin_threads=200",
+        addins=("blocks.py",),
+        cases=frozenset({"handler"}),
     ),
     _storescp(
         "dcmtk",
@@ -94,7 +143,7 @@ _ALL = (
         "`storescp --fork +B` with TCP_NODELAY=1: bytes go to the file as they come, not parsed, no flush",
         "+B",
         no_delay=True,
-        cases=STORE_CASES,
+        cases=STORE_CASES | WORKERS_CASES,
     ),
     _storescp(
         "dcmtk-nagle",
@@ -121,13 +170,23 @@ TARGETS = {target.name: target for target in _ALL}
 
 
 def fill(words: tuple[str, ...], values: dict[str, str]) -> list[str]:
-    """A command with its placeholders filled in."""
+    """A command with the values in the place of their names."""
     command = []
     for word in words:
         for name, value in values.items():
             word = word.replace("{" + name + "}", value)
         command.append(word)
     return command
+
+
+def prefer_dcmtk() -> None:
+    """Puts DCMTK's folder first on our PATH: pynetdicom installs commands of the same names, with other options."""
+    path = os.environ.get("PATH", os.defpath)
+    for folder in path.split(os.pathsep):
+        program = shutil.which("storescp", path=folder)
+        if program and b"$dcmtk:" in subprocess.run([program, "--version"], capture_output=True, check=False).stdout:
+            os.environ["PATH"] = os.pathsep.join((folder, path))
+            return
 
 
 def missing(target: Target, python: str) -> str:
