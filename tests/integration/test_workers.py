@@ -16,7 +16,8 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from tests.certificates import HOSTS, Authority
-from tests.integration.test_twistd import ASSOCIATE_RQ, SOON, Workplace
+from tests.integration import test_twistd
+from tests.integration.test_twistd import ASSOCIATE_RQ, SOON, TWISTD, Workplace
 from tests.scu.provider import write_many
 from txdicom.admin import connect as administrate
 from txdicom.errors import AssociationRejected, DicomError
@@ -238,6 +239,46 @@ async def test_a_parent_that_is_killed_takes_its_workers_along(place: Workers) -
         return not any(map(alive, processes))
 
     await until(gone)
+
+
+async def test_a_restart_waits_for_what_a_killed_server_leaves(place: Workers) -> None:
+    """Its workers have the staging folders until what they do is done, for a short time; idle associations end."""
+    server = place.serve("server.drain_timeout=600")
+    with (
+        socket.create_connection(("127.0.0.1", place.port)) as busy,
+        socket.create_connection(("127.0.0.1", place.port)) as idle,
+    ):
+        for one in (busy, idle):
+            one.settimeout(SOON)
+            one.sendall(ASSOCIATE_RQ)
+            assert one.recv(1)[0] == 2
+        busy.sendall(bytes.fromhex("0400 0000000a 00000006 01 01 00000000"))
+        await deferLater(reactor, 0.2)
+        before = place.processes()
+        server.kill()
+        server.wait()
+        killed = time.monotonic()
+        while idle.recv(4096):
+            pass
+        assert time.monotonic() - killed < 4
+        assert any(map(alive, before))
+        server = place.serve("server.drain_timeout=600")
+        answers = b"".join(iter(lambda: busy.recv(4096), b""))
+        assert answers[-10:-4].hex() == "070000000004", "it was not aborted in order"
+        assert time.monotonic() - killed < 12
+        assert not any(map(alive, before))
+    assert await fits(place, "CALLER")
+    assert place.stop(server) == 0
+
+
+def test_no_module_comes_from_the_folder_it_is_started_in(place: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with twistd's script, which has its own folder in that place."""
+    monkeypatch.setattr(test_twistd, "TWISTD", (TWISTD[0], "-P", *TWISTD[1:]))
+    for name in ("twisted", "txdicom", "zope", "json"):
+        (place.folder / f"{name}.py").write_text("raise SystemExit('a file of whoever may write here')")
+    server = place.serve()
+    assert place.stop(server) == 0
+    assert "whoever" not in place.text()
 
 
 def test_a_terminals_interrupt_reaches_them_all(place: Workers) -> None:

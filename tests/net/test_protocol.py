@@ -284,6 +284,24 @@ def test_options_are_left_alone_where_asked() -> None:
     assert (socket.SOL_SOCKET, socket.SO_RCVBUF) not in options
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="this system has no TCP_QUICKACK")
+@pytest.mark.parametrize(("quick_ack", "times"), [(True, 2), (False, 0)])
+def test_what_comes_in_parts_is_acknowledged_at_once(quick_ack: bool, times: int) -> None:
+    """The system goes back to delayed acknowledgements by itself, so that each read sets the option anew."""
+    handle = Socket(socket.AF_INET)
+    protocol = acceptor(quick_ack=quick_ack).buildProtocol(ADDRESS)
+    assert protocol is not None
+    wire = Wire()
+    wire.socket = handle  # type: ignore[attr-defined]
+    protocol.makeConnection(wire)
+    quick = (socket.IPPROTO_TCP, getattr(socket, "TCP_QUICKACK", None))
+    request, found = associate_bytes(), 0
+    for part in (request[:6], request[6:20], request[20:]):
+        protocol.dataReceived(part)
+        found += handle.options.pop(quick, 0)  # type: ignore[call-overload]
+    assert found == times
+
+
 def test_a_unix_socket_has_no_tcp_options() -> None:
     assert tuned(Socket(socket.AF_UNIX)) == {}
 

@@ -287,6 +287,28 @@ def test_a_source_that_fails_amid_its_message_says_so(made: Made, error: Excepti
     assert made.outbox.idle
 
 
+class TheirOSError(OSError):
+    errno = "DOE^JOHN"  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EIO, "DOE^JOHN", "/images/DOE^JOHN.dcm"), os.strerror(errno.EIO)),
+        (OSError(10**30, "DOE^JOHN"), "OSError"),
+        (OSError("DOE^JOHN"), "OSError"),
+        (TheirOSError("DOE^JOHN"), "TheirOSError"),
+        (ValueError("no image of DOE^JOHN"), "ValueError"),
+        (EOFError("DOE^JOHN"), "EOFError"),
+        (None, "the file ended before the data set did"),
+    ],
+)
+@pytest.mark.parametrize("good", [0, 500_000])
+def test_what_is_told_of_a_source_names_no_patient(made: Made, error: Exception | None, said: str, good: int) -> None:
+    made.outbox.send_from(made.outgoing(b"", source=Broken(1_000_000, good, error)))
+    assert str(made.done[0]) == said
+
+
 def test_a_source_that_gives_little_at_a_time(made: Made) -> None:
     made.outbox.send_from(made.outgoing(b"", source=Broken(70_000, 70_000, None), head=b""))
     assert made.done == [None]

@@ -68,6 +68,19 @@ class Staging:
         return path, self._files.create(path)
 
 
+def in_use(folder: str) -> bool:
+    """Whether a process has this staging folder; one that is not there, or cannot be looked at, none has."""
+    try:
+        lock = _locked(folder)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    if lock >= 0:
+        os.close(lock)
+    return False
+
+
 def _locked(folder: str, flags: int = 0) -> int:
     """A descriptor that keeps other processes from having the folder; -1 on a file system without locks.
 

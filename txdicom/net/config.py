@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, MaxLen, Predicate
+from annotated_types import Ge, Le, MaxLen, Predicate
 
 from txdicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, is_strict_uid
 
@@ -43,7 +43,7 @@ class NetConfig:
     max_operations: Annotated[int, Ge(0), Le(65_535)] = setting(
         16, "asynchronous operations window we grant; 0: no limit"
     )
-    artim_timeout: Annotated[float, Gt(0), Le(31_536_000)] = setting(
+    artim_timeout: Annotated[float, Ge(0.1), Le(31_536_000)] = setting(
         30.0, "ARTIM: for the A-ASSOCIATE-RQ, the answer to ours, and the closing of a connection"
     )
     dimse_timeout: Seconds = setting(30.0, "wait for a DIMSE response, and between two of them; 0: no limit")

@@ -67,14 +67,14 @@ class Slots:
     def room_for(self, peer: IAddress | None) -> bool:
         """See `Limits`: a flood must not fill the log too."""
         limit = self.config.max_half_open
-        if limit and len(self._half_open) >= limit:
+        if limit and self.half_open >= limit:
             self._turned_away += 1
             if self._turned_away == 1:
                 _log.warn(
                     "connection from {peer} closed: {count} connections without an association already (max_half_open);"
                     " so are the next ones, until there is room",
                     peer=address_text(peer),
-                    count=len(self._half_open),
+                    count=self.half_open,
                 )
             return False
         if self._turned_away:

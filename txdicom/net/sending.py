@@ -8,6 +8,7 @@ the one before it.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -44,6 +45,10 @@ class DataSource(Protocol):
 
 class NothingSent(Exception):
     """The source failed before the first byte of the message was out: the association is unharmed."""
+
+
+class _CutShort(EOFError):
+    """The source has given less than its size."""
 
 
 class MemorySource:
@@ -264,7 +269,7 @@ class Outbox:
             try:
                 data = self._next_block(message)
             except RAISED as error:  # its message ends here
-                self._finish((NothingSent if message.head else OSError)(str(error)))
+                self._finish((NothingSent if message.head else OSError)(_told(error)))
                 continue
             head, message.head = message.head, b""
             if head:
@@ -298,7 +303,7 @@ class Outbox:
         while got + more < wanted:
             count = source.read_into(_after(holes, got + more))
             if not count:
-                raise EOFError("the file ended before the data set did")
+                raise _CutShort("the file ended before the data set did")
             more += count
         return more
 
@@ -357,3 +362,12 @@ def _direct_socket(transport: Any) -> Any:
     ):
         return None
     return getattr(transport, "socket", None)
+
+
+def _told(error: BaseException) -> str:
+    """What may be said of a source that has failed: its message may quote a patient's data, or the name of a file."""
+    if isinstance(error, _CutShort):
+        return str(error)
+    if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
+    return type(error).__name__

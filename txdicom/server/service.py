@@ -17,6 +17,7 @@ from txdicom.admin.listen import AdminServer
 from txdicom.errors import DicomError, SettingsError
 from txdicom.server import launch
 from txdicom.server.endpoints import why_not
+from txdicom.server.folder import socket_in
 from txdicom.server.notify import notify
 from txdicom.server.serving import reason_of
 
@@ -66,11 +67,12 @@ class DicomServer(Service):
         self._stopping = False
         self._starting: Deferred[None] | None = None
         self._reading: Deferred[None] | None = None
+        self._once_more = False
         self._admin: AdminServer | None = None
         if live is not None:
             settings = live.settings.server
             control = served.administered(reactor, live, self._asked_by_administrator)
-            path = os.path.join(folder.path, settings.admin_socket or f"{served.ae_title}.sock")
+            path = socket_in(folder.path, settings.admin_socket)
             self._admin = AdminServer(reactor, control, path, settings.admin_connections)
 
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802 (Twisted's name)
@@ -191,14 +193,17 @@ class DicomServer(Service):
         self.served.abort_all()
 
     def _read_again(self, name: str) -> None:
-        if not self._ready or self._stopping or self._reading is not None:
+        if not self._ready or self._stopping:
             _log.info("{name}: nothing is read again now", name=name)
+            return
+        if self._reading is not None:
+            self._once_more = True  # what is being read may have changed since
             return
         _log.info("{name}: settings and files are read again", name=name)
         notify(RELOADING=1)
         self._reading = Deferred.fromCoroutine(self._reload())
         self._reading.addErrback(lambda failure: _log.failure("reading the files again failed", failure))
-        self._reading.addBoth(lambda _: self._read())
+        self._reading.addBoth(lambda _: self._read(name))
 
     async def _reload(self) -> None:
         assert self._live is not None
@@ -214,10 +219,13 @@ class DicomServer(Service):
         if applied.restart:
             _log.warn("these need a restart: {names}", names=", ".join(applied.restart))
 
-    def _read(self) -> None:
-        self._reading = None
-        if not self._stopping:
-            notify(READY=1)
+    def _read(self, name: str) -> None:
+        self._reading, again, self._once_more = None, self._once_more, False
+        if self._stopping:
+            return
+        notify(READY=1)
+        if again:
+            self._read_again(name)
 
 
 def on_terminal() -> bool:

@@ -30,6 +30,7 @@ from txdicom.server.workers.control import PATIENCE, WorkersControl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Worker:
@@ -73,7 +74,8 @@ class Live:
 class Stage:
     """The parent and two workers."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.ae_file = folder / "aetitles.toml"
         self.workers = [Worker(1), Worker(2)]
         self.clock = Served().clock
         self.pool: Any = SimpleNamespace(
@@ -83,7 +85,9 @@ class Stage:
         self.live: Any = Live()
         self.stopped: list[bool] = []
         self.events: list[ControlEvent] = []
-        self.control = WorkersControl(self.clock, self.pool, self.live, lambda: ["127.0.0.1:104"], self.stopped.append)
+        self.control = WorkersControl(
+            self.clock, self.pool, self.live, lambda: ["127.0.0.1:104"], self.stopped.append, str(self.ae_file)
+        )
 
     def run(self, seconds: float = 0) -> None:
         self.clock.advance(seconds)
@@ -125,8 +129,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    made = Stage()
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(tmp_path)
     for worker in made.workers:
         made.ask("welcome", worker)
     yield made
@@ -353,7 +357,7 @@ def test_what_all_workers_know_is_told_once(stage: Stage) -> None:
     for worker in stage.workers:
         worker.control.happen("ServiceShuttingDown")
         worker.control.happen("SettingsChanged", changed=["server.max_clients"])
-    stage.workers[0].control.happen("AeTitlesChanged", ae_titles=["CT1"])  # it is who was asked
+        worker.control.happen("AeTitlesChanged", ae_titles=["CT1"])
     stage.live.asked[0](Applied(changed=("server.max_clients",)))
     stage.control.shutting_down()
     stage.run()
@@ -363,6 +367,23 @@ def test_what_all_workers_know_is_told_once(stage: Stage) -> None:
         ("AeTitlesChanged", {"ae_titles": ["CT1"]}),
     ]
     assert stage.ask("status").state == "stopping"
+
+
+def test_each_change_of_ae_titles_is_told_once_however_late_a_worker_sees_it(stage: Stage) -> None:
+    stage.listen()
+
+    def change(worker: int, *ae_titles: str) -> None:
+        stage.workers[worker].control.happen("AeTitlesChanged", ae_titles=list(ae_titles))
+        stage.run(600)
+
+    stage.ae_file.write_text("one")
+    change(1, "CT1")
+    change(0, "CT1")
+    stage.ae_file.write_text("another")
+    change(0, "CT1")
+    change(1, "CT1", "MR1")  # since what it had seen last
+    change(1, "CT1")
+    assert [event.data["ae_titles"] for event in stage.events] == [["CT1"], ["CT1"], ["CT1", "MR1"]]
 
 
 def test_the_clients_of_a_worker_that_has_ended_are_gone(stage: Stage) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 
+from txdicom.errors import BadArgument, ConnectionFailed, InternalError
 from txdicom.net.config import NetConfig
 from txdicom.server.workers import commands, pool
 from txdicom.server.workers.channel import ChannelClosed, ChannelFull
@@ -32,6 +33,8 @@ class FakeWorker:
         self.got: list[Any] = []
         self.refuses: type[Exception] | None = None
         self.began: Any = None
+        self.seconds = 0.0
+        self.answers: Any = lambda command: succeed({})
         lines(b"")
 
     @property
@@ -51,9 +54,10 @@ class FakeWorker:
         self.numbers.add(number)
         self.got.append((number, secure))
 
-    def call(self, command: Any, **arguments: Any) -> Deferred[dict[str, Any]]:
+    async def ask(self, command: Any, seconds: float, **arguments: Any) -> dict[str, Any]:
         self.calls.append((command, arguments))
-        return succeed({})
+        self.seconds = seconds
+        return await self.answers(command)
 
     def drain(self) -> None:
         if self.state != "ended":
@@ -111,6 +115,8 @@ class Stage:
             2,
             start_of=lambda index, first: Values(index, first),  # type: ignore[arg-type, return-value]
             lines_of=lambda index: lambda data: None,
+            ae_file="aetitles.toml",
+            addins=2,
         )
         self.done: list[Any] = []
         self.log: list[str] = []
@@ -352,3 +358,58 @@ async def test_settings_reach_all_also_who_begins_meanwhile(stage: Any) -> None:
     assert late.calls[-1] == (commands.ReloadFiles, {})
     made.pool.abort_all()
     assert [worker.calls[-1] for worker in made.workers] == ["abort all", "abort all"]
+
+
+async def test_one_that_begins_amid_a_change_gets_it_too(stage: Any) -> None:
+    """It begins with what was in force before, whenever it is ready."""
+    made = stage().run()
+    answer: Deferred[dict[str, Any]] = Deferred()
+    made.workers[0].answers = lambda command: answer
+    applied: list[Any] = []
+    Deferred.fromCoroutine(made.pool.apply("text")).addBoth(applied.append)
+    for end in (lambda: None, lambda: answer.callback({})):
+        made.workers[1].end("status 3")
+        made.reactor.advance(60)
+        late = made.workers[1]
+        end()
+        late.ready()
+        assert late.calls == [(commands.Apply, {"text": "text"})]
+    assert applied == [None]
+    late.end("status 3")
+    made.reactor.advance(60)
+    assert made.workers[1].ready().calls == []
+
+
+async def test_how_long_a_worker_may_take_for_settings(stage: Any) -> None:
+    made = stage(addin_timeout=300).run()
+    await made.pool.apply("text")
+    assert made.workers[0].seconds == 630  # there are two add-ins with settings
+    made.pool.slots.config = NetConfig(addin_timeout=0)
+    await made.pool.reload_files()
+    assert made.workers[0].seconds == 0
+    made.workers[1].end("status 3")
+    made.reactor.advance(60)
+    late = made.workers[1]
+    await made.pool.apply("other")
+    made.pool.slots.config = NetConfig(addin_timeout=10)
+    assert late.ready().seconds == 50
+
+
+async def test_a_worker_that_dies_amid_a_change_does_not_hinder_it(stage: Any) -> None:
+    made = stage().run()
+    made.workers[0].answers = lambda command: fail(ConnectionFailed("worker 1 has ended meanwhile"))
+    await made.pool.apply("text")
+    made.workers[0].end("signal 11 (SIGSEGV)")
+    made.workers[1].answers = made.workers[0].answers
+    made.reactor.advance(60)
+    with pytest.raises(InternalError, match="all workers have ended at Apply"):
+        await made.pool.apply("text")
+
+
+@pytest.mark.parametrize("error", [InternalError("worker 1 has not answered"), BadArgument(["no"])])
+async def test_a_worker_that_does_not_take_a_change(stage: Any, error: Exception) -> None:
+    made = stage().run()
+    made.workers[0].answers = lambda command: fail(error)
+    made.workers[1].answers = lambda command: fail(ConnectionFailed("worker 2 has ended meanwhile"))
+    with pytest.raises(type(error)):
+        await made.pool.apply("text")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ConnectionDone, ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
+from txdicom.errors import ConnectionFailed, DicomError, InternalError
 from txdicom.server.log_lines import format_line
+from txdicom.server.workers import commands
 from txdicom.server.workers.process import LOG_FD, Worker, WorkerFailed
 
 
@@ -43,9 +48,33 @@ class Transport:
         self.closed = True
 
 
+class Reactor(Clock):
+    """Keeps what is asked of it; `refuses` is what it cannot do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spawned: list[list[str]] = []
+        self.link: Any = StringTransport()
+        self.protocol: Any = None
+        self.refuses = ""
+
+    def adoptStreamConnection(self, fd: int, family: int, factory: Any) -> None:
+        self._may("adopt")
+        self.protocol = factory.buildProtocol(None)
+        self.protocol.makeConnection(self.link)
+
+    def spawnProcess(self, protocol: Any, executable: str, args: list[str], **options: Any) -> None:
+        self._may("spawn")
+        self.spawned.append(args)
+
+    def _may(self, what: str) -> None:
+        if what == self.refuses:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+
 class Stage:
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = Reactor()
         self.owner = Owner()
         self.lines = b""
         self.log: list[str] = []
@@ -195,3 +224,71 @@ def test_one_that_drains_gets_connections(stage: Stage) -> None:
 class Channel:
     def close(self) -> None:
         pass
+
+
+def test_no_module_comes_from_the_folder_it_is_started_in(stage: Stage) -> None:
+    stage.worker.spawn({})
+    stage.worker._channel.close()  # type: ignore[union-attr]
+    assert stage.clock.spawned == [[sys.executable, "-P", "-m", "txdicom.server.workers.worker"]]
+
+
+@pytest.mark.parametrize("refused", ["adopt", "spawn"])
+def test_nothing_is_left_of_one_that_cannot_be_spawned(stage: Stage, refused: str) -> None:
+    """Its owner tries again, and must not hear of an end besides."""
+    stage.clock.refuses = refused
+    with pytest.raises(OSError, match="Too many"):
+        stage.worker.spawn({})
+    assert stage.clock.spawned == []
+    assert not stage.worker._asking.link.open
+    assert stage.clock.link.disconnecting is (refused == "spawn")
+
+
+def test_what_it_has_said_at_last_is_read(stage: Stage) -> None:
+    """The end of its process may be seen before the end of the link."""
+    stage.worker.spawn({})
+    stage.end(ProcessTerminated(1))
+    assert (stage.failures, stage.worker.gone.called) == ([], False)
+    box = commands.Failed.makeArguments({"sentence": "there is no licence"}, None)
+    box[b"_command"] = commands.Failed.commandName
+    stage.clock.protocol.dataReceived(box.serialize())
+    stage.clock.protocol.connectionLost(Failure(ConnectionDone()))
+    assert str(stage.failures[0].value) == "there is no licence"
+    assert stage.worker.gone.called
+    assert stage.clock.getDelayedCalls() == []
+
+
+def test_what_holds_its_link_open_is_not_waited_for(stage: Stage) -> None:
+    stage.worker.spawn({})
+    stage.end(ProcessTerminated(1))
+    stage.clock.advance(2)
+    assert stage.clock.link.disconnecting
+    stage.clock.protocol.connectionLost(Failure(ConnectionDone()))
+    assert stage.worker.gone.called
+
+
+async def test_what_it_is_asked(stage: Stage) -> None:
+    stage.worker.spawn({})
+    stage.worker._channel.close()  # type: ignore[union-attr]
+    asked = [Deferred.fromCoroutine(stage.worker.ask(commands.Apply, n, text="")) for n in (330, 0)]
+    stage.clock.advance(329)
+    assert not asked[0].called
+    stage.clock.advance(1)
+    with pytest.raises(InternalError, match=r"worker 2 \(process 99\) has not answered Apply within 330 s"):
+        await asked[0]
+    stage.clock.advance(10_000)
+    stage.clock.protocol.connectionLost(Failure(ConnectionDone()))
+    with pytest.raises(ConnectionFailed, match=r"worker 2 .* has ended meanwhile"):
+        await asked[1]
+    with pytest.raises(ConnectionFailed):
+        await stage.worker.ask(commands.Apply, 330, text="")
+
+
+@pytest.mark.parametrize("error", [DicomError("it has not answered"), RuntimeError("x")])
+def test_one_that_is_not_welcome_is_killed(stage: Stage, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    killed: list[bool] = []
+    monkeypatch.setattr(stage.worker, "kill", lambda: killed.append(True))
+    stage.worker.became_ready()
+    stage.owner.welcome.errback(error)
+    assert killed == [True]
+    expected = "error   worker 2 cannot begin as the others go on, and is killed: it has not answered"
+    assert (stage.log[0] == expected) is isinstance(error, DicomError)

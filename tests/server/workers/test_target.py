@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from twisted.internet import reactor
 
-from txdicom.errors import InternalError, SettingsError
+from txdicom.errors import BadArgument, InternalError, SettingsError
 from txdicom.net.limits import Slots
 from txdicom.server.compose import make_entity, prepare
 from txdicom.server.live import Change
@@ -75,7 +75,7 @@ async def test_limits_and_logs_are_the_parents(stage: Stage) -> None:
     assert stage.log.calls[1:] == ["reopen"]
 
 
-@pytest.mark.parametrize("error", [InternalError("worker 2: no"), SettingsError(["worker 2: no"])])
+@pytest.mark.parametrize("error", [BadArgument(["worker 2: no"]), SettingsError(["worker 2: no"])])
 async def test_what_a_worker_does_not_take_does_not_hold(stage: Stage, error: Exception) -> None:
     stage.pool.error = error
     with pytest.raises(SettingsError) as raised:
@@ -84,3 +84,11 @@ async def test_what_a_worker_does_not_take_does_not_hold(stage: Stage, error: Ex
     assert stage.pool.slots.config.max_clients == 1000
     with pytest.raises(SettingsError):
         await stage.target.reload_files()
+
+
+async def test_a_worker_that_does_not_answer_is_no_mistake_of_who_asked(stage: Stage) -> None:
+    stage.pool.error = InternalError("worker 2 has not answered Apply within 330 s")
+    for asked in (stage.target.apply(stage.change(max_clients=3)), stage.target.reload_files()):
+        with pytest.raises(InternalError):
+            await asked
+    assert stage.pool.slots.config.max_clients == 1000

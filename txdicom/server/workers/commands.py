@@ -11,7 +11,7 @@ from txdicom.admin.json_argument import Json
 
 
 class Begin(AdminCommand):
-    """The worker starts with these values (`txdicom.server.workers.serving.Start`). Ready or Failed follows."""
+    """The worker starts with these values (`txdicom.server.workers.inside.Start`). Ready or Failed follows."""
 
     arguments = [(b"start", Json())]
 

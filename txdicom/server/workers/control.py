@@ -30,6 +30,7 @@ from txdicom.interfaces.control import (
 )
 from txdicom.server.clients import Listeners
 from txdicom.server.control import settings_values, versions
+from txdicom.server.workers.titles import TitlesTold
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -64,7 +65,8 @@ class WorkersControl:
     """See `IServerControl`. `stop` is what stops the server: called with whether operations are aborted.
 
     The pool calls `welcome` with each worker that has become ready and waits for it before connections go there, and
-    `lost` with each that has ended. `ports` says where the server listens.
+    `lost` with each that has ended. `ports` says where the server listens,
+    `ae_file` is the file of the AE titles.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class WorkersControl:
         live: LiveSettings,
         ports: Callable[[], list[str]],
         stop: Callable[[bool], None],
+        ae_file: str,
     ) -> None:
         self._reactor = reactor
         self._pool = pool
@@ -87,6 +90,7 @@ class WorkersControl:
         self._listeners = Listeners(on_first=self._listen, on_last=self._hush)
         #: by worker, those clients of which somebody has been told: what was said last
         self._told: dict[int, dict[int, Mapping[str, Any]]] = {}
+        self._titles_told = TitlesTold(ae_file)
         self._titles: tuple[float, Deferred[list[AEEntry] | DicomError]] | None = None
         live.watch(self._settings_changed)
 
@@ -268,7 +272,8 @@ class WorkersControl:
                 told.pop(event.data["id"], None)
             else:
                 told[event.data["id"]] = event.data
-        self._listeners.tell(event)
+        if event.name != "AeTitlesChanged" or self._titles_told.are_new(event.data["ae_titles"]):
+            self._listeners.tell(event)
 
     def _settings_changed(self, applied: Applied) -> None:
         self._listeners.tell(ControlEvent(name="SettingsChanged", data=asdict(applied)))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from txdicom.addins.storage import StorageAddin
 from txdicom.archive.store import Store
 from txdicom.server.live import LiveSettings
+from txdicom.server.workers.inside import Start
 from txdicom.server.workers.logs import LogLines
 from txdicom.server.workers.pool import Workers
-from txdicom.server.workers.serving import Start
 from txdicom.server.workers.target import PoolTarget
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def make_workers(
         start_of=start_of,
         lines_of=lines_of,
         store=store,
+        addins=len(entity.addin_settings),
+        ae_file=folder.ae_table_file,
     )
     live = LiveSettings(folder, settings, prepared.text, prepared.overrides, PoolTarget(workers, entity, log))
     return workers, live

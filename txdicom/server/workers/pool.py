@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import FirstError, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults
 from twisted.logger import Logger
 
+from txdicom.errors import ConnectionFailed, InternalError
 from txdicom.net.limits import Slots
 from txdicom.server.endpoints import describe
 from txdicom.server.workers import commands
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from txdicom.archive.store import Store
     from txdicom.net.config import NetConfig
     from txdicom.server.live import LiveSettings
-    from txdicom.server.workers.serving import Start
+    from txdicom.server.workers.inside import Start
 
 _log = Logger()
 
@@ -37,6 +38,8 @@ _FIRST_DELAY: Final = 1.0
 _LONGEST_DELAY: Final = 60.0
 #: seconds beyond `drain_timeout` until what is left is killed
 _GRACE: Final = 5.0
+#: seconds for a worker to take settings, beside what its add-ins have for theirs
+_TO_TAKE: Final = 30.0
 #: seconds until a worker whose channel is full is asked again
 _FULL: Final = 0.01
 #: the numbers of the associations that a worker requests begin at this times the number of its process
@@ -47,8 +50,9 @@ class Workers:
     """The parent's side: `size` workers, their connections, and the limits that hold over all of them.
 
     See `txdicom.server.serving.Served`. `start_of` gives what the worker of an index, whose requested associations have
-    numbers from another on, begins with; `lines_of` gives what takes the bytes of its log lines. `store` is what they
-    store in, if they do: it is held meanwhile, so that no other server takes it, and swept.
+    numbers from another on, begins with; `lines_of` gives what takes the bytes of its log lines; `ae_file` is the file
+    of the AE titles. `store` is what they store in, if they do: it is held meanwhile, so that no other server takes it,
+    and swept. `addins` is how many add-ins have settings: each may take its time for them.
     """
 
     def __init__(
@@ -60,7 +64,9 @@ class Workers:
         *,
         start_of: Callable[[int, int], Start],
         lines_of: Callable[[int], Callable[[bytes], None]],
+        ae_file: str,
         store: Store | None = None,
+        addins: int = 0,
     ) -> None:
         self.ae_title = ae_title
         self.slots = Slots(config)
@@ -74,9 +80,13 @@ class Workers:
         self._start_of = start_of
         self._lines_of = lines_of
         self._store = store
+        self._addins = addins
+        self._ae_file = ae_file
         self._workers: dict[int, Worker] = {}
         self._of_number: dict[int, Worker] = {}
+        #: how many changes of settings have been begun, and how many are over; what the last one made of server.toml
         self._changes = 0
+        self._changed = 0
         self._text = ""
         self._numbers = count(1)
         self._processes = count(1)
@@ -114,7 +124,7 @@ class Workers:
         def ports() -> list[str]:
             return [describe(address, secure=secure) for address, secure in self.addresses]
 
-        self.control = WorkersControl(reactor, self, live, ports, stop)
+        self.control = WorkersControl(reactor, self, live, ports, stop, self._ae_file)
         return self.control
 
     async def bind(self, endpoint: str, *, secure: bool = False) -> None:
@@ -175,7 +185,7 @@ class Workers:
 
     def _spawn(self, index: int) -> None:
         worker = Worker(self._reactor, self, index, self._lines_of(index))
-        worker.changes = self._changes
+        worker.changes = self._changed  # amid one, it begins with what was before
         worker.spawn(self._start_of(index, next(self._processes) * _NUMBERS).values())
         self._workers[index] = worker
         _log.info("worker {worker} is process {process}", worker=index, process=worker.process)
@@ -185,7 +195,7 @@ class Workers:
     async def ready(self, worker: Worker) -> None:
         """See `Owner`."""
         if worker.changes != self._changes:  # since it has begun
-            await worker.call(commands.Apply, text=self._text)
+            await worker.ask(commands.Apply, self._seconds_to_take, text=self._text)
         if self.control is not None:
             await self.control.welcome(worker)
         worker.started.addCallback(lambda _: self._update())
@@ -203,7 +213,7 @@ class Workers:
 
     def exited(self, worker: Worker, why: str) -> None:
         """See `Owner`."""
-        count = worker.connections
+        lost = worker.connections
         for number in list(worker.numbers):
             worker.free_slot(number)
         if self.control is not None:
@@ -221,7 +231,7 @@ class Workers:
             worker=worker.index,
             process=worker.process,
             why=why,
-            count=count,
+            count=lost,
             when=f"in {delay:g} s" if delay else "at once",
         )
         self._restarts[worker.index] = self._reactor.callLater(delay, self._restart, worker.index)
@@ -249,22 +259,42 @@ class Workers:
             self._restarts[index] = self._reactor.callLater(_LONGEST_DELAY, self._restart, index)
 
     async def apply(self, text: str) -> None:
-        """Has all workers take this text of server.toml, those that start meanwhile too."""
+        """Has all workers take this text of server.toml, those that start meanwhile too.
+
+        Their own errors; InternalError where one does not answer, or none has lived through it.
+        """
         self._changes += 1
         self._text = text
-        await self._ask_all(commands.Apply, text=text)
+        try:
+            await self._ask_all(commands.Apply, text=text)
+        finally:
+            self._changed = self._changes
 
     async def reload_files(self) -> None:
-        """Has all workers read their files again."""
+        """Has all workers read their files again. Errors as with `apply`."""
         await self._ask_all(commands.ReloadFiles)
 
+    @property
+    def _seconds_to_take(self) -> float:
+        """For settings or files; 0: no limit."""
+        seconds = self.slots.config.addin_timeout
+        return seconds * max(1, self._addins) + _TO_TAKE if seconds else 0.0
+
     async def _ask_all(self, command: type[Command], **arguments: Any) -> None:
+        """Has those do something that are ready. The successor of one that ends meanwhile begins with it done."""
         ready = [worker for worker in self.workers if worker.administrator is not None]
-        answers = [worker.call(command, **arguments) for worker in ready]
-        try:
-            await gatherResults(answers, consumeErrors=True)
-        except FirstError as error:
-            raise _cause_of(error) from None
+        asked = [Deferred.fromCoroutine(one.ask(command, self._seconds_to_take, **arguments)) for one in ready]
+        answers: list[tuple[bool, Any]] = await DeferredList(asked, consumeErrors=True)
+        failures = [answer for success, answer in answers if not success]
+        refusals = [failure for failure in failures if not failure.check(ConnectionFailed)]
+        if len(failures) == len(ready) > 0 and not refusals:
+            error = InternalError(f"all workers have ended at {command.__name__}: the log says how")
+            _log.error("{why}", why=str(error))
+            raise error
+        for failure in refusals:
+            if failure.check(InternalError):
+                _log.error("{command}: {why}", command=command.__name__, why=failure.getErrorMessage())
+            failure.raiseException()
 
     # -- connections ---------------------------------------------------------------------------------------------------
 

@@ -10,14 +10,15 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as TooLate
+from twisted.internet.error import ConnectionClosed, ProcessDone
 from twisted.internet.protocol import Factory, ProcessProtocol
 from twisted.logger import Logger
 from twisted.protocols.amp import CommandLocator
 
 from txdicom.admin.client import Administrator
-from txdicom.errors import DicomError
+from txdicom.errors import ConnectionFailed, DicomError, InternalError
 from txdicom.interfaces import Private
 from txdicom.server.workers import commands
 from txdicom.server.workers.channel import channel, hand_over
@@ -77,7 +78,7 @@ class Worker(ProcessProtocol):
         self.process = 0
         #: None until it is ready, and after its end
         self.administrator: Administrator | None = None
-        #: how often settings had been changed when it began
+        #: how many changes of settings it began with
         self.changes = 0
         #: the numbers of its connections
         self.numbers: set[int] = set()
@@ -107,15 +108,20 @@ class Worker(ProcessProtocol):
         return self.state in {"ready", "draining"} and self._channel is not None and not self._amid_start
 
     def spawn(self, start: Mapping[str, Any]) -> None:
-        """Starts the process, and has it begin with these values (`txdicom.server.workers.serving.Start`). OSError."""
+        """Starts the process, and has it begin with these values (`txdicom.server.workers.inside.Start`). OSError."""
         ours, theirs = channel()
         link, its_link = socket.socketpair()
         nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            # first, as nothing is left to be undone where it fails
+            self._reactor.adoptStreamConnection(
+                link.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self._asking.link)
+            )
             self._reactor.spawnProcess(
                 self,
                 sys.executable,
-                [sys.executable, "-m", MODULE],
+                # -P: no module comes from whatever folder the server was started in
+                [sys.executable, "-P", "-m", MODULE],
                 # it is the parent that tells of the start
                 env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
                 childFDs={
@@ -128,10 +134,8 @@ class Worker(ProcessProtocol):
                 },
             )
             self.process = self.transport.pid  # type: ignore[union-attr]
-            self._reactor.adoptStreamConnection(
-                link.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: self._asking.link)
-            )
         except BaseException:
+            self._asking.link.drop("")
             ours.close()
             raise
         finally:
@@ -140,7 +144,7 @@ class Worker(ProcessProtocol):
                 end.close()
         self._channel = ours
         # what does not reach it is told by its end
-        self.call(commands.Begin, start=dict(start)).addErrback(lambda failure: None)
+        self._asking.link.call(commands.Begin, start=dict(start)).addErrback(lambda failure: None)
 
     def hand_over(self, number: int, secure: bool, connection: socket.socket) -> None:
         """Gives it a connection. ChannelFull, ChannelClosed."""
@@ -148,9 +152,19 @@ class Worker(ProcessProtocol):
         hand_over(self._channel, number, secure, connection)
         self.numbers.add(number)
 
-    def call(self, command: type[Command], **arguments: Any) -> Deferred[dict[str, Any]]:
-        """Asks the worker; see `Administrator`."""
-        return self._asking.call(command, **arguments)
+    async def ask(self, command: type[Command], seconds: float, **arguments: Any) -> dict[str, Any]:
+        """What it answers within that many seconds; 0: no limit. Its own errors come as they are.
+
+        InternalError where it has not answered, ConnectionFailed where it has ended.
+        """
+        name = f"worker {self.index} (process {self.process})"
+        answer = maybeDeferred(self._asking.link.call, command, **arguments)
+        try:
+            return await (answer.addTimeout(seconds, self._reactor) if seconds else answer)
+        except TooLate:
+            raise InternalError(f"{name} has not answered {command.__name__} within {seconds:g} s") from None
+        except ConnectionClosed:
+            raise ConnectionFailed(f"{name} has ended meanwhile") from None
 
     def drain(self) -> None:
         """Has it finish and end."""
@@ -187,9 +201,16 @@ class Worker(ProcessProtocol):
             self.started.callback(None)
 
     def _not_welcome(self, failure: Failure) -> None:
-        if self.state != "ended":
+        if self.state == "ended":
+            return
+        if failure.check(DicomError):
+            why = failure.getErrorMessage()
+            _log.error(
+                "worker {worker} cannot begin as the others go on, and is killed: {why}", worker=self.index, why=why
+            )
+        else:
             _log.failure("worker {worker} does not do as it is told", failure, worker=self.index)
-            self.kill()
+        self.kill()
 
     def failed(self, sentence: str) -> None:
         """The worker says why it cannot start; it ends by itself."""
@@ -231,17 +252,25 @@ class Worker(ProcessProtocol):
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-        self._patience = self._reactor.callLater(_LAST_WORDS, self.transport.loseConnection)  # type: ignore[union-attr]
-        why = _why(reason)
-        self._owner.exited(self, why)
+        self._patience = self._reactor.callLater(_LAST_WORDS, self._read_no_more)
+        self._owner.exited(self, _why(reason))
+
+    def _read_no_more(self) -> None:
+        self.transport.loseConnection()  # type: ignore[union-attr]
+        self._asking.link.drop("")
 
     def processEnded(self, reason: Failure) -> None:  # noqa: N802 (Twisted's name)
-        """And all that it has said is here."""
+        """And all that it has written is here; what it has said on the link may be on its way."""
+        if self._asking.link.open:
+            self._asking.when_lost().addCallback(lambda _: self._ended(reason))
+        else:
+            self._ended(reason)
+
+    def _ended(self, reason: Failure) -> None:
         if self._patience is not None and self._patience.active():
             self._patience.cancel()
         for rest in self._partial.values():
             self._write_line(rest)
-        self._asking.link.drop("")
         if not self.started.called:
             self.started.errback(
                 WorkerFailed(self._sentence or f"worker {self.index} has ended before it was ready: {_why(reason)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from txdicom.errors import DicomError, SettingsError
+from txdicom.errors import DicomError, InternalError, SettingsError
 from txdicom.interfaces import ILicense
 from txdicom.scp.configuration import limited
 
@@ -43,7 +43,7 @@ class PoolTarget:
             config = limited(self._entity.service(ILicense), change.new.server)
             self._log.configure(change.new.log)
             await self._workers.apply(change.text)
-        except SettingsError:
+        except (SettingsError, InternalError):
             raise
         except DicomError as error:
             raise SettingsError([str(error)]) from error
@@ -58,5 +58,7 @@ class PoolTarget:
         """See `Target`."""
         try:
             await self._workers.reload_files()
+        except InternalError:
+            raise
         except DicomError as error:
             raise SettingsError([str(error)]) from error

@@ -23,8 +23,8 @@ def main() -> None:
     tune_malloc(os.environ)
     from twisted.internet import reactor
 
+    from txdicom.server.workers.inside import Serving
     from txdicom.server.workers.process import CHANNEL_FD, LINK_FD, LOG_FD
-    from txdicom.server.workers.serving import Serving
 
     for fd in (CHANNEL_FD, LINK_FD, LOG_FD):
         os.set_inheritable(fd, False)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger, globalLogBeginner
 from twisted.protocols.amp import CommandLocator
 
@@ -17,6 +19,7 @@ from txdicom.admin.errors import to_wire
 from txdicom.admin.link import Link
 from txdicom.admin.responder import Responder
 from txdicom.admin.subscriptions import Subscriptions
+from txdicom.archive.staging import in_use
 from txdicom.errors import DicomError
 from txdicom.net.association import Association
 from txdicom.server import compose, launch
@@ -38,6 +41,14 @@ if TYPE_CHECKING:
 
 
 _log = Logger()
+
+#: seconds that running operations have where the parent is gone: its successor waits for what this worker has
+_ORPHAN_DRAINS: Final = 5.0
+#: whole seconds until an orphan that still is there is ended by the system: nobody else would
+_ORPHAN_ENDS: Final = 8
+#: seconds in which the orphan of a server before has to let the staging folder go
+_FREE_IN: Final = 10.0
+_LOOK_AGAIN: Final = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +97,7 @@ class Serving:
         self._live: LiveSettings | None = None
         self._target: EntityTarget | None = None
         self._ending = False
+        self._ended = False
 
     def connect(self, link_fd: int) -> None:
         """The link to the parent is this descriptor."""
@@ -121,12 +133,13 @@ class Serving:
         entity = compose.make_entity(prepared, self._reactor)
         entity.acceptor.slots = RemoteSlots(self.link)
         compose.connect_log(prepared, entity, log)
-        self._target = EntityTarget(entity, log, prepared.security)
+        self._target = EntityTarget(self._reactor, entity, log, prepared.security)
         self._live = LiveSettings(prepared.folder, prepared.settings, prepared.text, prepared.overrides, self._target)
         served = self._served = OneProcess(entity, log)
         control = served.administered(self._reactor, self._live, lambda force: self.drain())
         self.responder = _Responder(control, Subscriptions(control))
         self.responder.link = self.link  # type: ignore[assignment]  # it does what is asked of a ServerLink
+        await wait_for_folder(self._reactor, prepared.settings.server.temporary_directory)
         await served.start()
         self._arrivals.begin(entity)
 
@@ -147,6 +160,7 @@ class Serving:
         self.status = 1
 
     def _end(self) -> None:
+        self._ended = True
         self._arrivals.close()
         if self.link.open:
             self.link.close()  # what was said last has to arrive
@@ -155,10 +169,16 @@ class Serving:
 
     def _lost(self, link: Link, why: str) -> None:
         """The parent is gone, or has been told all."""
+        if not self._ended:
+            signal.alarm(_ORPHAN_ENDS)
         if self._ending:
             self._stop_reactor()
         else:
             _log.error("the parent process is gone: this worker ends")
+            if self._served is not None:
+                entity = self._served.entity
+                seconds = min(entity.config.drain_timeout, _ORPHAN_DRAINS)
+                entity.reconfigure(replace(entity.config, drain_timeout=seconds), {})
             self.drain()
 
     def _stop_reactor(self) -> None:
@@ -185,6 +205,16 @@ class Serving:
     def _tell(self, command: type[Command], **arguments: Any) -> None:
         if self.link.open:
             self.link.call(command, **arguments)
+
+
+async def wait_for_folder(reactor: Any, folder: str) -> None:
+    """Lets a worker whose parent is gone finish: it has the staging folder until then.
+
+    One that takes too long, or is no such worker, is told of by whoever takes the folder.
+    """
+    until = reactor.seconds() + _FREE_IN
+    while in_use(folder) and reactor.seconds() < until:
+        await deferLater(reactor, _LOOK_AGAIN)
 
 
 class _ParentLink(Link):
