@@ -116,6 +116,29 @@ def test_what_is_no_file_holds_nobody(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
+@pytest.mark.parametrize(("them", "fits"), [("us", True), ("root", True), ("another", False)])
+def test_whose_a_secret_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, them: str, fits: bool) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(b"secret")
+    path.chmod(0o600)
+    numbers = {"us": 1000, "root": 0, "another": 1001}
+    fstat = os.fstat
+
+    def theirs(fd: int) -> os.stat_result:
+        return os.stat_result([*fstat(fd)[:4], numbers[them], *fstat(fd)[5:10]])
+
+    monkeypatch.setattr(os, "fstat", theirs)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert private_files.content(str(path), 100) == b"secret"
+    if fits:
+        assert private_files.password(str(path)) == b"secret"
+    else:
+        with pytest.raises(
+            private_files.Unusable, match=r"belongs to user 1001, not to this process's \(user 1000\) or"
+        ):
+            private_files.password(str(path))
+
+
 def test_a_password_is_the_first_line(tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_bytes(b" it is secret \r\na remark\n")

@@ -24,7 +24,10 @@ class Unusable(Exception):
 
 
 def content(path: str, most: int, *, secret: bool = False) -> bytes:
-    """The bytes of a file, at most `most`; a secret one must be usable by its owner alone. Raises `Unusable`."""
+    """The bytes of a file, at most `most`. Raises `Unusable`.
+
+    A secret one must be usable by its owner alone, and that be this process's user or root: another could change it.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold who reads
         try:
@@ -34,6 +37,9 @@ def content(path: str, most: int, *, secret: bool = False) -> bytes:
             mode = stat.S_IMODE(status.st_mode)
             if secret and mode & 0o077:
                 raise Unusable(f"others than its owner may use {path} (mode {mode:03o}): chmod 600 {path}")
+            if secret and status.st_uid not in (os.geteuid(), 0):
+                us, them = os.geteuid(), status.st_uid
+                raise Unusable(f"{path} belongs to user {them}, not to this process's (user {us}) or root")
             with open(fd, "rb", closefd=False) as file:
                 found = file.read(most + 1)
         finally:

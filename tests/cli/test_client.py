@@ -15,7 +15,8 @@ from tests.admin.serving import CLIENT
 from tests.server.managing import Servers
 from txdicom.cli import client, running
 from txdicom.cli.main import main
-from txdicom.errors import NotFound
+from txdicom.errors import NotFound, SettingsError
+from txdicom.server import manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,6 +156,19 @@ def test_watch(servers: Servers, capsys: pytest.CaptureFixture[str], monkeypatch
     assert records[1]["data"] == {"ae_titles": ["A"]}
     assert all(one.control.listeners == [] for one in servers.running.values())
     assert "there is no server X" in call(servers, capsys, "watch", "--ae-title", "X", status=1)[1]
+
+
+def test_a_base_that_goes_ends_the_watch(
+    servers: Servers, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def during() -> None:
+        monkeypatch.setattr(manager, "servers_in", servers_in)
+
+    def servers_in(base: str) -> list[str]:
+        raise SettingsError([f"{base} cannot be read: Permission denied"])
+
+    watching(servers, monkeypatch, during)
+    assert call(servers, capsys, "watch", status=1)[1] == f"Error: {servers.base} cannot be read: Permission denied\n"
 
 
 def test_a_reader_that_goes_ends_the_watch(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,7 @@ def test_set(servers: Servers, call: Callable[..., tuple[str, str]]) -> None:
     before = path.read_text()
     assert "\nmax_clients = 5\n" in before
     out, err = call("set", "server.max_clients=-5", "server.listen=x", status=1)
-    assert (out, err.count("Error: server.toml:")) == ("", 2)
+    assert (out, err.count("Error: server.")) == ("", 2)
     out, err = call("set", "max_clients=5", "addins.x.y=1", 'log.level="', status=1)
     assert [line.partition(":")[2].partition(":")[0].strip() for line in err.splitlines()] == [
         "max_clients=5",
@@ -235,6 +235,11 @@ def test_status(servers: Servers, call: Callable[..., tuple[str, str]]) -> None:
     assert record["workers"][0]["restarts"] == 1
     assert (record["state"], record["total"], record["warnings"]) == ("running", 9, [])
     assert call("status", "TWO", status=1)[1].startswith("Error: there is no server TWO in ")
+    # one that cannot be read hides none
+    (servers.create("BAD") / "server.toml").write_bytes(b"\xff")
+    bad, one = records(call("status", "--json", status=1)[0])
+    assert (bad["ae_title"], bad["warnings"]) == ("BAD", ["server.toml cannot be read: it is not UTF-8"])
+    assert one["state"] == "running"
 
 
 def test_test(servers: Servers, call: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:

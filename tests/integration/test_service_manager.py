@@ -304,6 +304,18 @@ async def test_watch(base: Base) -> None:
 # -- what has gone wrong -----------------------------------------------------------------------------------------------
 
 
+async def test_where_paths_are_long(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's path has 107 bytes at most (unix(7))."""
+    long = tmp_path / ("t" * 120)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    base.create("ONE")
+    for word, said in (("start", "ONE is ready"), ("stop", "ONE is stopped")):
+        out, err = await base.txdicom("server", word, "ONE")
+        assert (said in out, err) == (True, "")
+    assert os.listdir(long) == []
+
+
 async def test_a_server_that_was_killed(base: Base) -> None:
     base.create("ONE")
     first = (await base.administrator.start(reactor, "ONE")).process

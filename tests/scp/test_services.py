@@ -36,6 +36,9 @@ def test_what_was_provided_is_there() -> None:
     assert services.get(IClock) is clock
     assert services.provided_by("add-in a") == ["IClock"]
     assert services.provided_by("add-in b") == []
+    services.default(IBaseServices, lambda: Offer(services, "x"))
+    services.fill()
+    assert services.of_addins == 1
 
 
 def test_what_nobody_provides_is_named() -> None:

@@ -166,7 +166,9 @@ async def test_ae_titles_changed_by_hand_are_told(tmp_path: Path) -> None:
     entries = {name: AEEntry(ae_title=name, host=host) for name, host in (("CT1", "a"), ("CT2", "b"))}
     titles = AETitleFile(reactor, str(file), entries)
     stage = Stage(titles=titles)
+    stage.control.started()
     stage.listen()
+    stage.listen()()
     await titles.reload()
     assert stage.events == []
     file.write_text('[CT1]\nhost = "a"\n[CT2]\nhost = "other"\n[CT3]\n')

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_twisted
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -17,7 +17,9 @@ from txdicom.interfaces import IAddinOptions, IDicomAddin
 from txdicom.interfaces.control import Applied
 from txdicom.server import compose
 from txdicom.server.live import LiveSettings
+from txdicom.server.mistakes import for_log
 from txdicom.server.settings import read_settings
+from txdicom.server.settings_file import Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 class Options(BaseModel):
     days: int = Field(default=3, ge=1)
     name: str | None = None
+    password: SecretStr = Field(default=SecretStr(""), min_length=8)
     routes: list[str | None] = []
 
 
@@ -55,6 +58,7 @@ class Target:
         self.addin_settings: dict[str, BaseModel] = {"told": Options()}
         self.calls: list[Any] = []
         self.refuses: BaseException | None = None
+        self.unreadable: list[str] = []
         self.waits: Deferred[None] | None = None
 
     async def apply(self, change: Change) -> None:
@@ -71,6 +75,8 @@ class Target:
 
     async def reload_files(self) -> None:
         self.calls.append("reload_files")
+        if self.unreadable:
+            raise SettingsError(self.unreadable)
 
 
 class Stage:
@@ -185,6 +191,8 @@ async def test_every_mistake_is_said_and_nothing_changes(stage: Stage) -> None:
         assert piece in text
     with pytest.raises(BadArgument, match=r"addins\.told: the settings of an add-in are set by themselves"):
         await stage.live.set({"addins": {"told": {"days": 2}}})
+    with pytest.raises(BadArgument, match=r"too long for the admin(?s:.*)addins\.enabled: there is no add-in 'nope'"):
+        await stage.live.set({"server": {"admin_socket": "s" * 108}, "addins": {"enabled": ["nope"]}})
     with pytest.raises(BadArgument, match="server: it has to be an object"):
         await stage.live.set({"server": 3})  # type: ignore[dict-item]
     with pytest.raises(BadArgument, match=r"TLS cannot be done without"):
@@ -229,6 +237,22 @@ async def test_what_cannot_be_applied_is_taken_back(stage: Stage) -> None:
         await stage.live.set({"server": {"max_clients": 50}})
     assert stage.file.read_text() == before
     assert await stage.live.set({"server": {"max_clients": 50}}) == Applied(changed=("server.max_clients",))
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_is_taken_back_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Written] = []
+    take_back = Written.take_back
+
+    def note(written: Written) -> None:
+        taken.append(written)
+        take_back(written)
+
+    monkeypatch.setattr(Written, "take_back", note)
+    stage.target.refuses = SettingsError(["no"])
+    with pytest.raises(BadArgument, match="no"):
+        await stage.live.set({"server": {"max_clients": 50}})
+    assert len(taken) == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -393,8 +417,9 @@ async def test_mistakes_are_logged_and_nothing_is_applied(stage: Stage, lines: l
     stage.own.write_text("days = 0\nsecret = 'swordfish'\n")
     with pytest.raises(SettingsError) as raised:
         await stage.live.reload()
-    assert set(raised.value.problems) <= set(lines)
+    assert set(for_log(raised.value.problems)) <= set(lines)
     text = "\n".join(lines)
+    assert "loud" not in text
     for place in ("server.max_clients: ", "log.level: ", "aetitles.toml:2: "):
         assert place in text
     assert stage.target.calls == ["reopen_logs"]
@@ -407,6 +432,43 @@ async def test_mistakes_are_logged_and_nothing_is_applied(stage: Stage, lines: l
     assert stage.live.settings.server.max_clients == 1000
     assert stage.target.calls == ["reopen_logs"] * 2
     assert "swordfish" not in "\n".join(lines)
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_value_of_a_file_is_logged_and_no_secret_said(stage: Stage, lines: list[str]) -> None:
+    stage.own.write_text("days = 'fortnight'\npassword = 'tiger'\n")
+    with pytest.raises(SettingsError) as raised:
+        await stage.live.reload()
+    said = str(raised.value)
+    assert "not 'fortnight'" in said
+    assert "addins.d/told.toml:2: password: value should have at least 8 items" in said
+    assert "tiger" not in said
+    assert "addins.d/told.toml:1: days: input should be a valid integer" in "\n".join(lines)
+    assert not [line for line in lines if "fortnight" in line or "tiger" in line]
+    stage.own.unlink()
+    with pytest.raises(BadArgument, match=r"^password: value should have at least 8 items after validation, not 5$"):
+        await stage.live.set_addin_options("told", {"password": "tiger"})
+
+
+@pytest_twisted.ensureDeferred
+async def test_files_that_cannot_be_read_again_are_told_apart(stage: Stage, lines: list[str]) -> None:
+    stage.replace("#max_clients = 1000", "max_clients = 15")
+    stage.target.unreadable = ["the card is gone"]
+    with pytest.raises(SettingsError, match="the card is gone"):
+        await stage.live.reload()
+    assert stage.live.settings.server.max_clients == 15
+    assert stage.told == [Applied(changed=("server.max_clients",))]
+    assert lines[-2:] == [
+        "the card is gone",
+        "the settings were read again and are in force, but not all of the files that they name",
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_start_would_refuse_is_read_in_vain(stage: Stage) -> None:
+    stage.replace('#enabled = ["verification", "storage"]', 'enabled = ["nope"]')
+    with pytest.raises(SettingsError, match="there is no add-in 'nope'"):
+        await stage.live.reload()
 
 
 @pytest_twisted.ensureDeferred

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 import tomllib
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import pytest
 
 from tests.server.managing import Servers
 from txdicom import server as package
-from txdicom.errors import Conflict, ConnectionFailed, DicomError, NotFound, SettingsError
+from txdicom.errors import BadArgument, Conflict, ConnectionFailed, DicomError, NotFound, SettingsError
 from txdicom.interfaces.control import Applied
 from txdicom.server.folder import ServerFolder
 from txdicom.server.manager import AlreadyRuns, ServiceAdministrator, socket_of
@@ -84,6 +86,31 @@ def test_a_server_whose_settings_are_broken(servers: Servers) -> None:
     one = look(servers, "ONE")
     assert (one.state, one.start_mode) == ("stopped", "")
     assert [problem.partition(": server")[0] for problem in one.problems] == ["server.toml:2"]
+
+
+def test_one_that_cannot_be_read_hides_no_other(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    for title in ("A", "B", "C"):
+        servers.create(title)
+    (servers.base / "A" / "server.toml").write_bytes(b"\xff\xfe")
+    assert servers.administrator.warnings("A") == []
+    holder = ServerFolder.holder
+
+    def unknown(self: ServerFolder) -> int | None:
+        if self.path.endswith("B"):
+            raise SettingsError([f"{self.lock_file} cannot be read: Permission denied"])
+        if self.path.endswith("C"):
+            raise NotFound("there is no server C")
+        return holder(self)
+
+    monkeypatch.setattr(ServerFolder, "holder", unknown)
+    found = servers.result(servers.administrator.servers(servers.clock))
+    assert [(one.ae_title, one.state, one.problems) for one in found] == [
+        ("A", "stopped", ("server.toml cannot be read: it is not UTF-8",)),
+        ("B", "not answering", (f"{servers.base}/B/.lock cannot be read: Permission denied",)),
+    ]
+    servers.administrator.base = str(servers.base / "A" / "server.toml")
+    with pytest.raises(SettingsError, match="Not a directory"):
+        servers.result(servers.administrator.servers(servers.clock))
 
 
 def test_where_its_socket_is(tmp_path: Path) -> None:
@@ -168,6 +195,42 @@ def test_remove(servers: Servers, tmp_path: Path) -> None:
         servers.administrator.remove("ONE")
 
 
+def test_what_an_earlier_removal_has_left_is_in_nobodys_way(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    rmtree = shutil.rmtree
+
+    def fails(path: str, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError(errno.EACCES, "Permission denied", f"{path}/store/1.2")
+
+    monkeypatch.setattr(shutil, "rmtree", fails)
+    for _ in range(2):
+        servers.create("ONE")
+        with pytest.raises(
+            DicomError, match=r"server is removed, but not all .*/\.ONE\.removed-\w+/store/1\.2 cannot .*; delete \S+$"
+        ):
+            servers.administrator.remove("ONE")
+        with pytest.raises(NotFound):
+            servers.administrator.find("ONE")
+    assert len(os.listdir(servers.base)) == 2
+    (servers.base / ".ONE.removed").mkdir()  # it had this name once
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    servers.create("ONE")
+    servers.administrator.remove("ONE")
+    assert os.listdir(servers.base) == []
+
+
+def test_a_folder_that_cannot_be_renamed(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = servers.create("ONE")
+
+    def busy(old: str, new: str) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", old)
+
+    monkeypatch.setattr(os, "rename", busy)
+    with pytest.raises(DicomError, match=f"^{folder} cannot be removed: Device or resource busy$"):
+        servers.administrator.remove("ONE")
+    assert os.listdir(servers.base) == ["ONE"]
+
+
 def test_a_folder_behind_a_link_is_not_removed(servers: Servers, tmp_path: Path) -> None:
     servers.create("ONE").rename(tmp_path / "elsewhere")
     (servers.base / "ONE").symlink_to(tmp_path / "elsewhere")
@@ -198,10 +261,10 @@ def test_settings_of_one_that_does_not_run(servers: Servers) -> None:
 def test_mistakes_in_settings_change_nothing(servers: Servers) -> None:
     path = servers.create("ONE") / "server.toml"
     before = path.read_text()
-    with pytest.raises(SettingsError) as raised:
+    with pytest.raises(BadArgument) as raised:
         set_(servers, {"server": {"max_clints": 7, "max_pdu_length": 1}, "tls": {"key": "x"}})
     assert len(raised.value.problems) == 2
-    with pytest.raises(SettingsError, match="TLS cannot be done without"):
+    with pytest.raises(BadArgument, match="TLS cannot be done without"):
         set_(servers, {"server": {"secure_listen": ["tcp:2762"]}})
     assert path.read_text() == before
     path.write_text("[server\n")

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from txdicom.errors import SettingsError
 from txdicom.server import starting
 from txdicom.server.folder import ServerFolder
+from txdicom.server.notify import notify
 from txdicom.server.starting import StartFailed, start, twistd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+REAL_INBOX = starting.Inbox
 
 
 class Inbox:
     """Stands in the place of a socket."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self) -> None:
+        self.address = "@inbox"
         self.open = True
         self.messages: list[dict[str, str]] = []
 
@@ -43,15 +49,18 @@ class Reactor(Clock):
         self.words: list[str] = []
         self.environment: dict[str, str] = {}
         self.signals: list[tuple[int, int]] = []
-        self.inbox = Inbox("")
+        self.inbox = Inbox()
         self.pid = 123456789
         self.returncode: int | None = None
-        self.errors = ""
+        self.errors: Any = None
+        self.fails: OSError | None = None
 
     def spawn(self, words: list[str], **options: Any) -> Reactor:
         assert options["cwd"] == "/"
         assert options["start_new_session"]
-        self.words, self.environment, self.errors = words, options["env"], options["stderr"].name
+        if self.fails is not None:
+            raise self.fails
+        self.words, self.environment, self.errors = words, options["env"], options["stderr"]
         return self
 
     def poll(self) -> int | None:
@@ -68,7 +77,8 @@ class Reactor(Clock):
         self.inbox.messages.append(dict(line.split("=", 1) for line in text.splitlines()))
 
     def launched(self, status: int = 0, errors: str = "") -> None:
-        Path(self.errors).write_text(errors)
+        self.errors.write(errors.encode())
+        self.errors.flush()
         self.returncode = status
 
 
@@ -91,14 +101,12 @@ class Starting:
         self.deferred = Deferred.fromCoroutine(start(self.reactor, self.folder, timeout))
         self.deferred.addBoth(self.results.append)
 
-    def _inbox(self, path: str) -> Inbox:
-        assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
-        self.reactor.inbox = Inbox(path)
+    def _inbox(self) -> Inbox:
         return self.reactor.inbox
 
     def _environment(self, process: int) -> list[bytes] | None:
         assert process == os.getpid()
-        return [b"A=1", f"NOTIFY_SOCKET={self.reactor.inbox.path}".encode()] if self.ours else [b"NOTIFY_SOCKET=/x"]
+        return [b"A=1", f"NOTIFY_SOCKET={self.reactor.inbox.address}".encode()] if self.ours else [b"NOTIFY_SOCKET=/x"]
 
     def daemon(self) -> None:
         """Has the folder, as the launcher's child does."""
@@ -139,7 +147,7 @@ def test_ready(starting_: Starting, monkeypatch: pytest.MonkeyPatch) -> None:
     reactor = starting_.reactor
     base = os.path.dirname(starting_.folder.path)
     assert reactor.words[-7:] == ["--pidfile=", "--rundir=/", "dicomserver", "--base", base, "--ae-title", "ONE"]
-    assert reactor.environment["NOTIFY_SOCKET"] == reactor.inbox.path
+    assert reactor.environment["NOTIFY_SOCKET"] == reactor.inbox.address
     assert reactor.environment["PYTHONPATH"] == os.path.abspath("src")
     starting_.daemon()
     reactor.launched()
@@ -244,6 +252,75 @@ def test_another_server_is_left_alone(starting_: Starting) -> None:
     assert starting_.reactor.signals == []
     starting_.folder.release()
     assert starting_.problems() == ["the folder is in use"]
+
+
+def test_the_system_starts_no_process(starting_: Starting) -> None:
+    starting_.reactor.fails = FileNotFoundError(2, "No such file or directory", "/gone/python")
+    starting_.begin()
+    assert starting_.problems() == ["its process cannot be started: No such file or directory (/gone/python)"]
+
+
+def test_no_folder_for_temporary_files(starting_: Starting, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(starting.tempfile, "TemporaryFile", none)
+    starting_.reactor.inbox.open = False
+    starting_.begin()
+    assert starting_.problems() == ["its process cannot be started: No usable temporary directory found"]
+
+
+def test_no_socket_to_listen_at(starting_: Starting, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: socket.socket, address: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(starting, "Inbox", REAL_INBOX)
+    monkeypatch.setattr(socket.socket, "bind", full, raising=False)
+    starting_.reactor.inbox.open = False
+    starting_.begin()  # and no descriptor is left: a fixture looks
+    assert starting_.problems() == ["its process cannot be started: No space left on device"]
+
+
+def test_who_has_the_folder_is_not_to_be_known(starting_: Starting, monkeypatch: pytest.MonkeyPatch) -> None:
+    starting_.begin()
+
+    def holder() -> None:
+        raise SettingsError([".lock cannot be read"])
+
+    monkeypatch.setattr(starting_.folder, "holder", holder)
+    starting_.reactor.launched()
+    starting_.turn()
+    [failure] = starting_.results
+    failure.trap(SettingsError)
+    assert not starting_.reactor.inbox.open
+
+
+def test_what_comes_at_the_inbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox = REAL_INBOX()
+    try:
+        monkeypatch.setenv("NOTIFY_SOCKET", inbox.address)
+        assert notify(READY=1, STATUS="a=b")
+        assert notify(STATUS="more")
+        assert inbox.take() == [{"READY": "1", "STATUS": "a=b"}, {"STATUS": "more"}]
+        assert inbox.take() == []
+        # another user's process
+        assert notify(READY=1)
+        monkeypatch.setattr(starting.os, "getuid", lambda: os.geteuid() + 1)
+        assert inbox.take() == []
+    finally:
+        inbox.close()
+    assert not notify(READY=1)
+
+
+def test_descriptors_that_come_along_are_closed() -> None:
+    inbox = REAL_INBOX()
+    before = set(os.listdir("/proc/self/fd"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, open(os.devnull, "rb") as file:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", file.fileno()))]
+        sender.sendmsg([b"READY=1\n"], rights, 0, f"\0{inbox.address[1:]}")
+        inbox.take()
+    assert set(os.listdir("/proc/self/fd")) == before
+    inbox.close()
 
 
 def test_the_environment_of_processes() -> None:

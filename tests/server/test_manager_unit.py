@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from txdicom.server.manager import ServiceAdministrator
+from txdicom.server.patience import AFTER_DRAIN, START_TIMEOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,8 @@ def test_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert values["StandardInput"] == "null"
     assert values["User"] == getpass.getuser()
     assert values["Description"] == "DICOM server ARCHIVE (100 %%)"
-    assert float(values["TimeoutStopSec"]) > 125
+    assert float(values["TimeoutStartSec"]) == START_TIMEOUT
+    assert float(values["TimeoutStopSec"]) == 120 + AFTER_DRAIN
     assert values["ExecReload"].endswith("kill -HUP $MAINPID")
     assert values["ExecReload"].startswith("/")
     assert values["ExecStart"].startswith(f'"{sys.executable}" ')

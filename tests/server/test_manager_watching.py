@@ -44,6 +44,7 @@ class Seen:
 
 def close(servers: Servers, watch: Watch) -> None:
     servers.result(Deferred.fromCoroutine(watch.close()))
+    assert watch.ended.called
 
 
 def test_servers_that_come_and_go(servers: Servers) -> None:
@@ -119,6 +120,16 @@ def test_a_base_that_cannot_be_read(servers: Servers, monkeypatch: pytest.Monkey
     watch = servers.administrator.watch(servers.clock, Seen())
     with pytest.raises(SettingsError, match="cannot be read: Not a directory"):
         servers.result(watch.begun)
+    close(servers, watch)
+
+
+def test_a_base_that_cannot_be_read_any_more(servers: Servers) -> None:
+    watch = servers.administrator.watch(servers.clock, Seen())
+    servers.result(watch.begun)
+    assert not watch.ended.called
+    servers.administrator.base = str(servers.base / "ONE" / "server.toml")
+    with pytest.raises(SettingsError, match="cannot be read: Not a directory"):
+        servers.result(watch.ended)
     close(servers, watch)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor as real_reactor
+from twisted.internet.task import Clock
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -87,7 +88,7 @@ class Stage:
         self.log, _ = choose_log({"nodaemon": False}, file, self.prepared.settings.log)
         self.log.serve(self.entity, str(self.folder / "log" / "datasets"))
         self.entity.services.fill()
-        target = EntityTarget(self.entity, self.log, self.prepared.security)
+        target = EntityTarget(reactor, self.entity, self.log, self.prepared.security)
         prepared = self.prepared
         self.live = LiveSettings(prepared.folder, prepared.settings, prepared.text, prepared.overrides, target)
 
@@ -253,7 +254,8 @@ class TheirSecurity:
 @pytest_twisted.ensureDeferred
 async def test_tls_of_an_addin_that_cannot_be_read_again(outcome: Exception, sentence: str) -> None:
     security = TheirSecurity(outcome)
-    target = EntityTarget(SimpleNamespace(service=lambda interface: security), None, None)  # type: ignore[arg-type]
+    entity: Any = SimpleNamespace(service=lambda interface: security)
+    target = EntityTarget(Clock(), entity, None, None)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match=sentence):
         await target.reload_files()
     security.outcome = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import capturedLogs
 
 from tests.net.wire import CT, Peer, data_set, message_bytes
 from tests.services.querying import (
@@ -220,16 +221,18 @@ def test_a_source_that_fails_before_its_first_byte() -> None:
         closed = 0
 
         def read_into(self, holes: list[memoryview]) -> int:
-            raise OSError("the disk is gone")
+            raise ValueError("no image of DOE^JOHN")
 
         def close(self) -> None:
             self.closed += 1
 
     broken = Broken()
-    getting = Getting(of([instance(1, open=lambda: broken), instance(2)]))
-    getting.answer()
+    with capturedLogs() as events:
+        getting = Getting(of([instance(1, open=lambda: broken), instance(2)]))
+        getting.answer()
     assert getting.numbers[-1] == (0xB000, None, 1, 1, 0)
     assert broken.closed
+    assert [event["why"] for event in events if "why" in event] == ["the data set could not be read: ValueError"]
     getting.ended()
 
 

@@ -1,5 +1,8 @@
 """Whether a data set in a file ends where it says: found by its elements' lengths, without reading their values.
 
+Who sends files asks (`txdicom.scu`): a peer would store what is cut short as if it were whole. A server's own store
+does not: what is in it came whole.
+
 It costs little and knows less than a parser: what would take long is let pass, and so is what it cannot make sense of.
 A data set is called cut short only where all before the cut is well-formed.
 """

@@ -149,6 +149,7 @@ def watch(base: str | None, ae_title: str | None, as_json: bool) -> int:
         watching = administrator.watch(reactor, show, titles)
         try:
             await watching.begun
+            watching.ended.addErrback(lambda failure: None if ended.called else ended.errback(failure))
             return await ended
         finally:
             await watching.close()

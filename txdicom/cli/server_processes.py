@@ -10,6 +10,7 @@ from txdicom.cli.managing import with_servers
 from txdicom.cli.options import as_json as json_option
 from txdicom.cli.options import of_a_base
 from txdicom.cli.output import Output
+from txdicom.server.patience import AFTER_DRAIN, START_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +21,18 @@ if TYPE_CHECKING:
 _TITLE = click.argument("title", metavar="[AE]", required=False)
 _SECONDS = click.FloatRange(min=0, min_open=True)
 _READY = click.option(
-    "--timeout", metavar="SECONDS", type=_SECONDS, default=90.0, show_default=True, help="For a server to be ready."
+    "--timeout",
+    metavar="SECONDS",
+    type=_SECONDS,
+    default=START_TIMEOUT,
+    show_default=True,
+    help="For a server to be ready.",
 )
 _ENDED = click.option(
-    "--timeout", metavar="SECONDS", type=_SECONDS, help="For the server to end; else its drain_timeout and 20 s."
+    "--timeout",
+    metavar="SECONDS",
+    type=_SECONDS,
+    help=f"For the server to end; else its drain_timeout and {AFTER_DRAIN} s.",
 )
 _FORCE = click.option("-f", "--force", is_flag=True, help="Abort running operations instead of letting them finish.")
 

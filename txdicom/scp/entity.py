@@ -231,6 +231,7 @@ class ApplicationEntity:
                 await maybeDeferred(part.start)
             await self._addins.register(self.services)
             self.services.fill()
+            _log.info("base services: {count} by add-ins, the others by default", count=self.services.of_addins)
             await self._addins.load(self, self.services, self._reactor)
         except BaseException:
             await self._addins.unload()

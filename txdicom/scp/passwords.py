@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -201,24 +200,12 @@ def _look(status: os.stat_result) -> tuple[int, ...]:
 
 
 def _read(path: str) -> tuple[tuple[int, ...], str]:
-    """What the file looks like, and its text. SettingsError where it is not private or too long."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold a thread
+    """What the file looks like, and its text. OSError where there is none, SettingsError where it cannot be used."""
+    seen = _look(os.stat(path))  # before: a file that comes in between looks different the next time
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise SettingsError([f"{path} is no file"])
-        if status.st_mode & 0o077:
-            raise SettingsError([f"{path} can be read or changed by others; chmod 600 {path}"])
-        if status.st_uid not in (os.geteuid(), 0):
-            raise SettingsError([f"{path} belongs to another user than this server's or root"])
-        with open(fd, "rb", closefd=False) as file:
-            data = file.read(MAX_BYTES + 1)
-    finally:
-        os.close(fd)
-    if len(data) > MAX_BYTES:
-        raise SettingsError([f"{path} has over {MAX_BYTES} bytes"])
-    try:
-        return _look(status), data.decode()
+        return seen, private_files.content(path, MAX_BYTES, secret=True).decode()
+    except private_files.Unusable as error:
+        raise SettingsError([str(error)]) from None
     except UnicodeDecodeError:
         raise SettingsError([f"{path} is not in UTF-8"]) from None
 

@@ -68,6 +68,11 @@ class Services:
         """The names of the interfaces that `owner` provides."""
         return [interface.__name__ for interface, (_, other) in self._provided.items() if other == owner]
 
+    @property
+    def of_addins(self) -> int:
+        """How many there are that an add-in provides."""
+        return sum(owner != _OURS for _, owner in self._provided.values())
+
     def withdraw(self, owner: str) -> None:
         """Forgets what `owner` has provided."""
         self._provided = {interface: one for interface, one in self._provided.items() if one[1] != owner}

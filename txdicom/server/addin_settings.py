@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from txdicom.errors import SettingsError
+from txdicom.errors import NotFound, SettingsError
 from txdicom.interfaces import IAddinOptions
 from txdicom.scp.config import unknown_setting
+from txdicom.server.mistakes import is_secret, mistake
 from txdicom.server.toml import key_lines
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ class Given:
             if place is not None:
                 return place
         return f"addins.d/{self.name}.toml: {'.'.join(path)}" if path else f"the settings of add-in {self.name}"
+
+
+def no_options(name: str) -> NotFound:
+    """The error where the settings of an add-in are asked for that has none."""
+    return NotFound(f"add-in {name} has no options")
 
 
 def file_of(folder: ServerFolder, name: str) -> str:
@@ -82,7 +88,7 @@ def read_given(name: str, settings: Settings, folder: ServerFolder, problems: li
 def check(model: type[BaseModel], given: Given, problems: list[str]) -> BaseModel | None:
     """The settings as the add-in's model has them; every mistake is added to `problems`, and the answer is None then.
 
-    An unknown key is a mistake, whatever the model says about it.
+    An unknown key is a mistake, whatever the model says about it. What is wrong with a secret is said without it.
     """
     before = len(problems)
     _unknown_keys(model, given.values, (), given, problems)
@@ -93,12 +99,8 @@ def check(model: type[BaseModel], given: Given, problems: list[str]) -> BaseMode
             path = tuple(map(str, one["loc"]))
             if one["type"] == "extra_forbidden":
                 continue
-            message = one["msg"].removeprefix("Value error, ")
-            if one["type"] not in {"value_error", "missing"}:
-                message = f"{message[0].lower()}{message[1:]}, not {one['input']!r}"
-            elif one["type"] == "missing":
-                message = "it has to be given"
-            problems.append(f"{given.place(path)}: {message}")
+            secret = any(is_secret(model, name) for name in path[:1] or model.model_fields)
+            problems.append(mistake(given.place(path), one, secret=secret))
         return None
     return settings if len(problems) == before else None
 

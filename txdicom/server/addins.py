@@ -9,11 +9,11 @@ from txdicom.errors import SettingsError
 from txdicom.interfaces import IDicomAddin, IServerConfig
 from txdicom.scp.addins import problems_with
 from txdicom.server.addin_settings import names_of_files, settings_of
-from txdicom.server.discovery import Broken, Found, in_folder
+from txdicom.server.discovery import Broken, Found, in_folder, names_in_folder
 from txdicom.server.installed import Installed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from txdicom.server.folder import ServerFolder
     from txdicom.server.settings import Settings
@@ -56,13 +56,32 @@ def find_addins(settings: Settings, folder: ServerFolder) -> Choice:
     choice.addins += found
     choice.broken += broken
     _leave_out_what_is_wrong(choice)
-    _unknown(choice, settings, [*installed.names, *(one.stem for one in found), *(one.name for one in broken)])
+    known = [*installed.names, *(one.stem for one in found), *(one.name for one in broken)]
+    choice.problems += _unknown(settings, [*known, *(one.name for one in choice.addins)])
     _in_order(choice, enabled)
     _twice(choice)
     _required(choice, settings)
     choice.settings = settings_of([one.addin for one in choice.addins], settings, folder, choice.problems)
     _strays(choice, settings, folder, installed)
     return choice
+
+
+def wrong_names(settings: Settings, folder: ServerFolder, loaded: Iterable[Any]) -> list[str]:
+    """What is wrong with the names of add-ins in settings, as `find_addins` says it, but nothing is imported.
+
+    `loaded` are the add-ins that take part already. A new one of the folder is known by the name of its file only.
+    """
+    installed, modules = Installed().names, names_in_folder(folder.path, "addins")
+    names = [one.name for one in loaded]
+    problems = _unknown(settings, [*installed, *modules, *names])
+    if ("addins", "required") in settings.places:
+        part = dict.fromkeys([*settings.addins.enabled, *modules, *(one for one in names if one not in installed)])
+        problems += [
+            _not_there(settings, name, ", ".join(part) or "there are none")
+            for name in settings.addins.required
+            if name not in part
+        ]
+    return problems
 
 
 def _leave_out_what_is_wrong(choice: Choice) -> None:
@@ -83,10 +102,9 @@ def _called(one: Found) -> set[str]:
     return {one.name, one.stem} - {""}
 
 
-def _unknown(choice: Choice, settings: Settings, known: Sequence[str]) -> None:
-    names = {*known, *(name for one in choice.addins for name in _called(one))}
-    there = ", ".join(dict.fromkeys([*known, *(one.name for one in choice.addins)]))
-    choice.problems += [
+def _unknown(settings: Settings, names: Sequence[str]) -> list[str]:
+    there = ", ".join(dict.fromkeys(names))
+    return [
         f"{settings.place('addins', 'enabled')}: there is no add-in {name!r}; there are {there}"
         for name in settings.addins.enabled
         if name not in names
@@ -117,8 +135,12 @@ def _required(choice: Choice, settings: Settings) -> None:
         # the default names what is enabled by default
         if not broken and not chosen and ("addins", "required") in settings.places:
             choice.problems += map(str, [one for one in choice.broken if one.name == one.where])
-            choice.problems.append(f"{place}: {name!r} is not among the add-ins that take part: {_names(choice)}")
+            choice.problems.append(_not_there(settings, name, _names(choice)))
     choice.required = frozenset(required)
+
+
+def _not_there(settings: Settings, name: str, names: str) -> str:
+    return f"{settings.place('addins', 'required')}: {name!r} is not among the add-ins that take part: {names}"
 
 
 def _names(choice: Choice) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,9 +12,10 @@ from twisted.internet.protocol import Factory, Protocol
 
 from txdicom.admin.listen import check_path
 from txdicom.errors import AssociationRejected, DicomError, LocalProtocolError, SettingsError
-from txdicom.server.addins import configuration_addins, find_addins
+from txdicom.server.addins import configuration_addins, find_addins, wrong_names
 from txdicom.server.compose import examine
 from txdicom.server.endpoints import port_of, why_not
+from txdicom.server.folder import socket_in
 from txdicom.uids import VERIFICATION
 from txdicom.ul import rejections
 
@@ -48,10 +48,17 @@ class Checked:
         return None if self.prepared is None else self.prepared.settings
 
 
-def checked(folder: ServerFolder, ae_title: str, text: str, overrides: Sequence[Override] = ()) -> Checked:
+def checked(
+    folder: ServerFolder,
+    ae_title: str,
+    text: str,
+    overrides: Sequence[Override] = (),
+    loaded: Sequence[Any] | None = None,
+) -> Checked:
     """What would keep a server from starting with a server.toml of this text; its add-ins are imported.
 
-    Whether its ports are free is not looked at.
+    A server that runs gives those that it has loaded: none is imported then, and of add-ins only the names are looked
+    at. Whether its ports are free is not looked at.
     """
     problems: list[str] = []
     prepared = examine(folder, ae_title, text, overrides, problems)
@@ -59,16 +66,17 @@ def checked(folder: ServerFolder, ae_title: str, text: str, overrides: Sequence[
         return Checked(prepared=None, problems=problems)
     try:
         check_path(socket_in(folder.path, prepared.settings.server.admin_socket))
+    except SettingsError as error:
+        problems += error.problems
+    if loaded is not None:
+        problems += wrong_names(prepared.settings, folder, loaded)
+        return Checked(prepared=prepared, problems=problems)
+    try:
         configuration_addins(ae_title, folder)
     except SettingsError as error:
         problems += error.problems
     problems += find_addins(prepared.settings, folder).problems
     return Checked(prepared=prepared, problems=problems)
-
-
-def socket_in(folder: str, named: str) -> str:
-    """The administrative socket of the server that has this folder, where its setting says `named`."""
-    return os.path.join(folder, named or f"{os.path.basename(folder)}.sock")
 
 
 async def port_problems(reactor: Any, settings: Settings) -> list[str]:

@@ -20,9 +20,9 @@ from txdicom.server.ae_file import AETitleFile
 from txdicom.server.ae_table import read_ae_table
 from txdicom.server.endpoints import describe, invitation, is_local, is_unix, why_not
 from txdicom.server.folder import ServerFolder, base_folder, choose_title
-from txdicom.server.folders import folder_problems, with_folders
 from txdicom.server.service import at_once
 from txdicom.server.settings import Settings, parse_overrides, read_settings
+from txdicom.server.settings_folders import folder_problems, with_folders
 from txdicom.server.template import server_toml
 from txdicom.server.tls_settings import make_security
 
@@ -173,6 +173,7 @@ def make_entity(prepared: Prepared, reactor: Any) -> ApplicationEntity:
             _log.error("{broken}; the server runs without this add-in", broken=str(one))
         for sentence in choice.warnings:
             _log.warn("{sentence}", sentence=sentence)
+        _log.info("add-ins found: {names}", names=", ".join(one.name for one in choice.addins) or "none")
     passwords = _password_file(settings, folder)
     entity = ApplicationEntity(
         reactor,
@@ -210,6 +211,8 @@ def _configured(prepared: Prepared, services: Services) -> ScpConfig:
     """What the configuration add-ins and the licence leave of the settings; the reactor does not run yet."""
     server, folder = prepared.settings.server, prepared.folder
     addins = configuration_addins(server.ae_title, folder)
+    if not addins and not prepared.worker:
+        _log.info("no configuration add-ins, and no licence that limits anything")
     try:
         config: ScpConfig = at_once(configure(server.ae_title, addins, services, server, folder.path))
     except (AddinError, LicenseError) as error:
@@ -225,16 +228,30 @@ def connect_log(prepared: Prepared, entity: ApplicationEntity, log: ServerLog) -
     log.serve(entity, os.path.join(os.path.dirname(prepared.folder.log_file), "datasets"))
 
 
+def announce_settings(prepared: Prepared) -> None:
+    """The first lines of the log: what was made, which settings were read, and what is to be said about them."""
+    for sentence in prepared.made:
+        _log.info("{sentence}", sentence=sentence)
+    _log.info("settings read from {path}", path=prepared.folder.settings_file)
+    if prepared.overrides:
+        changed = ", ".join(dict.fromkeys(".".join(one.path) for one in prepared.overrides))
+        _log.info("for this run, the command line sets {changed}", changed=changed)
+    if not prepared.settings.server.allow_anonymous:
+        count = len(prepared.ae_table)
+        _log.info("only callers of aetitles.toml are let in, {count} there (allow_anonymous is false)", count=count)
+    for sentence in prepared.warnings:
+        _log.warn("{sentence}", sentence=sentence)
+
+
 def announce(prepared: Prepared, served: Served, addins: Sequence[Any], late: Sequence[str]) -> None:
-    """The first lines of the log: where the server listens and stores, how to try it, and what has been done so far."""
-    settings, folder = prepared.settings, prepared.folder
+    """The next lines, once the ports are open: where the server listens and stores, and how to try it."""
+    settings = prepared.settings
     server = settings.server
     name = f"{server.ae_title} ({server.display_name})" if server.display_name else server.ae_title
     described = [describe(address, secure=tls) for address, tls in served.addresses]
     places = ", ".join([*described, *late])
     _log.info("{name} listens on {places}", name=name, places=places or "nothing")
-    names = [addin.name for addin in addins]
-    if "storage" in names:
+    if any(addin.name == "storage" for addin in addins):
         _log.info("it stores in {store}", store=settings.archive.store)
     else:
         _log.info("it stores nothing: the add-in storage is not enabled")
@@ -244,18 +261,6 @@ def announce(prepared: Prepared, served: Served, addins: Sequence[Any], late: Se
     ]
     for way in [one for one in ways if one][:1]:
         _log.info("try it: {way}", way=way)
-    for sentence in prepared.made:
-        _log.info("{sentence}", sentence=sentence)
-    if not server.allow_anonymous:
-        count = len(prepared.ae_table)
-        _log.info("only callers of aetitles.toml are let in, {count} there (allow_anonymous is false)", count=count)
-    for sentence in prepared.warnings:
-        _log.warn("{sentence}", sentence=sentence)
-    _log.info("settings read from {path}", path=folder.settings_file)
-    if prepared.overrides:
-        changed = ", ".join(dict.fromkeys(".".join(one.path) for one in prepared.overrides))
-        _log.info("for this run, the command line sets {changed}", changed=changed)
-    _log.info("add-ins found: {names}", names=", ".join(names) or "none")
 
 
 def open_ports(served: Served, endpoints: Iterable[str], secure: Iterable[str] = ()) -> None:

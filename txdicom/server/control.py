@@ -32,11 +32,11 @@ from txdicom.interfaces.control import (
     ServiceMessage,
 )
 from txdicom.net.addresses import address_text
-from txdicom.net.tls import SecureFactory
+from txdicom.server.addin_settings import no_options
 from txdicom.server.ae_file import AETitleFile
 from txdicom.server.association_text import association_text
 from txdicom.server.clients import Clients
-from txdicom.server.endpoints import describe
+from txdicom.server.endpoints import describe, is_secure
 from txdicom.server.settings import TABLES
 
 if TYPE_CHECKING:
@@ -84,10 +84,7 @@ class ServerControl:
             state=state,
             process=os.getpid(),
             started=self._started,
-            ports=[
-                describe(port.getHost(), secure=isinstance(getattr(port, "factory", None), SecureFactory))
-                for port in self._entity.ports
-            ],
+            ports=[describe(port.getHost(), secure=is_secure(port)) for port in self._entity.ports],
             connections=len(acceptor.associations),
             associations=acceptor.slots.clients,
             total=acceptor.total,
@@ -119,10 +116,13 @@ class ServerControl:
 
     def subscribe(self, listener: Callable[[ControlEvent], object]) -> Callable[[], None]:
         """See `IServerControl`."""
+        return self._clients.subscribe(listener)
+
+    def started(self) -> None:
+        """The base services are there."""
         titles = self._entity.service(IAETitle)
         if isinstance(titles, AETitleFile):  # it tells of edits by hand, too
             titles.on_change = self._ae_titles_changed
-        return self._clients.subscribe(listener)
 
     def _ae_titles_changed(self, ae_titles: list[str]) -> None:
         self._clients.tell("AeTitlesChanged", ae_titles=ae_titles)
@@ -214,7 +214,7 @@ class ServerControl:
         self._addin(name)
         settings = self._entity.addin_settings.get(name)
         if settings is None:
-            raise NotFound(f"add-in {name} has no options")
+            raise no_options(name)
         return AddinOptions(
             values=settings.model_dump(mode="json"), json_schema=type(settings).model_json_schema(mode="validation")
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,8 @@ from txdicom.errors import Conflict, DicomError, SettingsError
 from txdicom.server.checking import checked
 from txdicom.server.compose import first_settings
 from txdicom.server.folder import ServerFolder, choose_title
-from txdicom.server.folders import with_folders
 from txdicom.server.settings import parse_overrides, read_settings
+from txdicom.server.settings_folders import with_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,19 +70,39 @@ def contents(folder: ServerFolder, ae_title: str) -> Contents:
 def remove(folder: ServerFolder) -> None:
     """Deletes the folder of a server that does not run, with all that is in it; links are not followed.
 
-    SettingsError where it runs, or is not this user's.
+    What an earlier removal of that title has left goes too. SettingsError where it runs, or is not this user's;
+    DicomError where it cannot be removed, or not all of it.
     """
     folder.check_owner()
     if os.path.islink(folder.path):
         raise DicomError(f"{folder.path} is a link to {os.path.realpath(folder.path)}: remove that yourself, and it")
     folder.hold()
-    base, title = os.path.split(folder.path)
-    # from one moment to the next it is no server any more, whatever becomes of the rest
-    doomed = os.path.join(base, f".{title}.removed")
     try:
-        os.rename(folder.path, doomed)
-        shutil.rmtree(doomed)
-    except OSError as error:
-        raise DicomError(f"{error.filename or folder.path} cannot be removed: {error.strerror}") from None
+        doomed = _put_aside(folder)
+        try:
+            shutil.rmtree(doomed)
+        except OSError as error:
+            left = f"{error.filename or doomed} cannot be removed: {error.strerror}"
+            raise DicomError(f"the server is removed, but not all of its files: {left}; delete {doomed}") from None
     finally:
         folder.release()
+
+
+def _put_aside(folder: ServerFolder) -> str:
+    """Renames the folder: at once it is no server any more, whatever becomes of the rest. Where it is then."""
+    base, title = os.path.split(folder.path)
+    mark = f".{title}.removed"
+    try:
+        for name in os.listdir(base):
+            if name.startswith(mark):
+                shutil.rmtree(os.path.join(base, name), ignore_errors=True)  # what stays is in nobody's way
+        doomed = tempfile.mkdtemp(prefix=f"{mark}-", dir=base)
+        try:
+            os.rename(folder.path, doomed)
+        except OSError:
+            with suppress(OSError):
+                os.rmdir(doomed)
+            raise
+    except OSError as error:
+        raise DicomError(f"{folder.path} cannot be removed: {error.strerror}") from None
+    return doomed

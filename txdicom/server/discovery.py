@@ -118,10 +118,9 @@ def in_folder(
         return found, [Broken(name=kind, where=kind, reason=reason)]
     package = _package(PACKAGES[kind], ae_title, folder)
     for entry in entries:
-        stem, suffix = os.path.splitext(entry.name)
-        if stem.startswith((".", "_", "test_")) or not (suffix == ".py" or _is_package(entry)):
+        stem = _stem(entry)
+        if not stem:
             continue
-        stem = stem if suffix == ".py" else entry.name
         origin = f"{kind}/{entry.name}"
         objects, problems = _objects(package, stem, entry.path, interface)
         known = {id(one.addin) for one in found}
@@ -131,6 +130,22 @@ def in_folder(
             for path, line, reason in problems
         ]
     return found, broken
+
+
+def names_in_folder(server_folder: str, kind: str) -> list[str]:
+    """The names of the files and packages that `in_folder` would import, without `.py`; none is imported."""
+    try:
+        return sorted(stem for entry in os.scandir(os.path.join(server_folder, kind)) if (stem := _stem(entry)))
+    except OSError:
+        return []
+
+
+def _stem(entry: os.DirEntry[str]) -> str:
+    """The name of a module; empty where it is none, or only helps."""
+    stem, suffix = os.path.splitext(entry.name)
+    if stem.startswith((".", "_", "test_")) or not (suffix == ".py" or _is_package(entry)):
+        return ""
+    return stem if suffix == ".py" else entry.name
 
 
 def _is_package(entry: os.DirEntry[str]) -> bool:

@@ -7,6 +7,8 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from txdicom.net.tls import SecureFactory
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
@@ -55,6 +57,11 @@ def is_local(text: str) -> bool:
         return ipaddress.ip_address(interface.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def is_secure(port: Any) -> bool:
+    """Whether an open port of Twisted's is for TLS."""
+    return isinstance(getattr(port, "factory", None), SecureFactory)
 
 
 def is_unix(text: str) -> bool:

@@ -71,6 +71,11 @@ def find_server(base: str, title: str | None) -> str:
     return chosen
 
 
+def socket_in(folder: str, named: str) -> str:
+    """The administrative socket of the server that has this folder, where its setting says `named`."""
+    return os.path.join(folder, named or f"{os.path.basename(folder)}.sock")
+
+
 class ServerFolder:
     """The folder of one server. Nothing is read or made before a method is called."""
 

@@ -28,8 +28,9 @@ from twisted.logger import Logger
 from txdicom.errors import BadArgument, NotFound, SettingsError
 from txdicom.interfaces.control import Applied
 from txdicom.server.addin_settings import settings_of
-from txdicom.server.compose import examine
+from txdicom.server.checking import checked
 from txdicom.server.live_names import LIVE, RESTART
+from txdicom.server.mistakes import for_log
 from txdicom.server.settings import TABLES, Override, Settings, declarations, read_settings
 from txdicom.server.settings_file import settings_text, write_addin_options, write_settings
 from txdicom.server.tls_settings import make_security
@@ -38,6 +39,7 @@ from txdicom.services.shield import shielded
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
+    from txdicom.server.checking import Checked
     from txdicom.server.folder import ServerFolder
     from txdicom.server.settings_file import Written
     from txdicom.server.toml import Path
@@ -52,7 +54,7 @@ class Change:
     old: Settings
     new: Settings
     text: str
-    """The new server.toml, for workers: `Worker.take`."""
+    """The new server.toml, for workers: `LiveSettings.take`."""
     addins: Mapping[str, BaseModel]
     """The new settings of those add-ins whose settings change, by name."""
 
@@ -90,7 +92,7 @@ class LiveSettings:
     """The settings in force, and the ways to change them. Changes follow one another.
 
     What is in the files is what is applied: a change by an administrator also applies what was changed by hand since.
-    Every method raises with all mistakes at once, and then nothing is changed.
+    Every method raises with all mistakes at once, and then nothing is changed; see `reload` for its last step.
     """
 
     def __init__(
@@ -144,15 +146,10 @@ class LiveSettings:
     async def reload(self) -> Applied:
         """Reads all files again: settings, those of add-ins, certificates, AE titles; opens the log files anew.
 
-        Every mistake is logged; SettingsError has them too.
+        Every mistake is logged, without the values that stand in the files; SettingsError has them too. The settings
+        are applied where only the files that they name cannot be read again: then what was read of these stays.
         """
-        try:
-            return await self._in_turn(self._reload)
-        except SettingsError as error:
-            for problem in error.problems:
-                _log.error("{problem}", problem=problem)
-            _log.error("the files were read again and cannot be used: what was in force before still is")
-            raise
+        return await self._in_turn(self._reload)
 
     async def take(self, text: str) -> Applied:
         """In a worker: applies what the parent has found right; `text` is that of server.toml.
@@ -168,37 +165,43 @@ class LiveSettings:
         return shielded(self._lock.run, lambda: Deferred.fromCoroutine(change(*arguments)))
 
     async def _write(self, write: Callable[..., Written], *arguments: Any) -> Applied:
-        written: Written = await deferToThread(write, self._folder, *arguments, self._command_line)
+        written: Written = await deferToThread(write, self._folder, *arguments, self._look)
         try:
-            applied = await self._apply(await deferToThread(self._prepare, written.text), written.take_back)
-        except BaseException as error:
-            await deferToThread(written.take_back)
-            if isinstance(error, SettingsError):
-                raise BadArgument(error.problems) from None
-            raise
+            applied = await self._apply(written.text, written.take_back)
+        except SettingsError as error:
+            raise BadArgument(error.problems) from None
         self._tell(applied)
         return applied
 
     async def _reload(self) -> Applied:
         self._target.reopen_logs()
-        text = await deferToThread(settings_text, self._folder)
-        applied = await self._apply(await deferToThread(self._prepare, text, files=True), all_pending=True)
+        try:
+            applied = await self._apply(await deferToThread(settings_text, self._folder), again=True)
+        except SettingsError as error:
+            _log_all(error, "the files were read again and cannot be used: what was in force before still is")
+            raise
         self._tell(applied)
-        await self._target.reload_files()
+        try:
+            await self._target.reload_files()
+        except SettingsError as error:
+            _log_all(error, "the settings were read again and are in force, but not all of the files that they name")
+            raise
         return applied
 
     async def _take(self, text: str) -> Applied:
-        return await self._apply(await deferToThread(self._prepare, text))
+        return await self._apply(text)
+
+    def _look(self, text: str) -> Checked:
+        """What would keep the server from starting again with a server.toml of this text."""
+        title = self.settings.server.ae_title
+        return checked(self._folder, title, text, self._command_line, self._target.addins)
 
     def _settings_in(self, text: str) -> Settings:
         return read_settings(text, self._command_line, ae_title=self.settings.server.ae_title)
 
-    def _prepare(self, text: str, *, files: bool = False) -> _New:
+    def _prepare(self, text: str, *, files: bool) -> _New:
         """What `text` and the files of the add-ins say, checked; with `files`, so is all else that a start reads."""
-        problems: list[str] = []
-        if files:
-            title = self.settings.server.ae_title
-            examine(self._folder, title, text, self._command_line, problems)
+        problems = self._look(text).problems if files else []
         try:
             read = self._settings_in(text)
         except SettingsError as error:
@@ -210,7 +213,7 @@ class LiveSettings:
         if files or in_force.tls != self.settings.tls:
             make_security(in_force, self._folder.path)
         known = self._target.addin_settings
-        return _New(text, read, in_force, {name: one for name, one in addins.items() if one != known.get(name)})
+        return _New(read, in_force, {name: one for name, one in addins.items() if one != known.get(name)})
 
     def _in_force(self, read: Settings) -> Settings:
         """`read` as far as it needs no restart."""
@@ -221,28 +224,35 @@ class LiveSettings:
             tables[table] = new.model_copy(update=kept) if isinstance(new, BaseModel) else replace(new, **kept)
         return replace(read, **tables)
 
-    async def _apply(
-        self, new: _New, take_back: Callable[[], None] | None = None, *, all_pending: bool = False
-    ) -> Applied:
-        """Has it be in force. Where that fails, `take_back` is called in a thread, and all is as before."""
-        known = self._target.addin_settings
-        before = {name: known[name] for name in new.addins}
-        changed = [*_differing(self.settings, new.in_force, LIVE), *_keys(before, new.addins)]
+    async def _apply(self, text: str, take_back: Callable[[], None] | None = None, *, again: bool = False) -> Applied:
+        """Has it be in force. Where that fails, `take_back` is called in a thread, and all is as before.
+
+        `again`: all files are read anew, and all that waits for a restart is said again.
+        """
+        change: Change | None = None
+        before: Mapping[str, BaseModel] = {}
+        try:
+            new = await deferToThread(self._prepare, text, files=again)
+            known = self._target.addin_settings
+            before = {name: known[name] for name in new.addins}
+            changed = [*_differing(self.settings, new.in_force, LIVE), *_keys(before, new.addins)]
+            if changed:
+                change = Change(old=self.settings, new=new.in_force, text=text, addins=new.addins)
+                await self._target.apply(change)
+        except BaseException:
+            try:
+                if take_back is not None:
+                    await deferToThread(take_back)  # first: workers read the files of add-ins
+            finally:
+                if change is not None:
+                    await self._undo(Change(old=change.new, new=change.old, text=self.text, addins=before))
+            raise
         pending = _differing(self._first, new.read, RESTART)
-        if not all_pending:
+        if not again:
             written = _differing(self._read, new.read, RESTART)
             pending = [path for path in pending if path in written]
-        if changed:
-            old = self.settings
-            try:
-                await self._target.apply(Change(old=old, new=new.in_force, text=new.text, addins=new.addins))
-            except BaseException:
-                if take_back is not None:
-                    await deferToThread(take_back)
-                await self._undo(Change(old=new.in_force, new=old, text=self.text, addins=before))
-                raise
-        overridden = _overridden(self._command_line, self.text, new.text)
-        self.settings, self.text, self._read = new.in_force, new.text, new.read
+        overridden = _overridden(self._command_line, self.text, text)
+        self.settings, self.text, self._read = new.in_force, text, new.read
         return Applied(changed=_joined(changed), restart=_joined(pending), overridden=_joined(overridden))
 
     async def _undo(self, change: Change) -> None:
@@ -260,10 +270,15 @@ class LiveSettings:
 class _New(NamedTuple):
     """Settings that are about to be in force."""
 
-    text: str
     read: Settings
     in_force: Settings
     addins: Mapping[str, BaseModel]
+
+
+def _log_all(error: SettingsError, sentence: str) -> None:
+    for problem in for_log(error.problems):
+        _log.error("{problem}", problem=problem)
+    _log.error(sentence)
 
 
 def _differing(one: Settings, other: Settings, names: Mapping[str, frozenset[str]]) -> list[Path]:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred, fail, gatherResults
 
 from txdicom.admin import client
-from txdicom.errors import Conflict, DicomError, SettingsError
+from txdicom.errors import Conflict, DicomError, NotFound, SettingsError
 from txdicom.server import creating, offline, starting, stopping
-from txdicom.server.checking import answer_problems, checked, port_problems, socket_in
+from txdicom.server.checking import answer_problems, checked, port_problems
 from txdicom.server.compose import examine
-from txdicom.server.folder import ServerFolder, base_folder, find_server, servers_in
-from txdicom.server.folders import with_folders
+from txdicom.server.folder import ServerFolder, base_folder, find_server, servers_in, socket_in
+from txdicom.server.patience import AFTER_DRAIN, START_TIMEOUT
 from txdicom.server.settings import read_settings
+from txdicom.server.settings_folders import with_folders
 from txdicom.server.shown import shown
 from txdicom.server.unit import unit
 from txdicom.server.watching import Watch
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
     from txdicom.server.settings import Settings
     from txdicom.server.shown import ShownSetting
 
-#: seconds that a server has to be ready, and to answer a look at its state
-START_TIMEOUT: Final = 90.0
+#: seconds that a server has to answer a look at its state
 _BRIEFLY: Final = {"connect_timeout": 5.0, "timeout": 5.0}
-#: seconds that a server takes to end after its drain, at most
-_AFTER_DRAIN: Final = 20.0
 
 
 class AlreadyRuns(Conflict):
@@ -48,7 +46,8 @@ class FoundServer:
     ae_title: str
     folder: str
     socket: str
-    #: running, paused or stopping, as it says; stopped: nobody has its folder; not answering: somebody has
+    #: running, paused or stopping, as it says; stopped: nobody has its folder; not answering: somebody has,
+    #: or that cannot be known
     state: str
     #: automatic, manual, disabled; empty where its settings cannot be used
     start_mode: str = ""
@@ -89,12 +88,23 @@ class ServiceAdministrator:
 
     def servers(self, reactor: Any) -> Deferred[list[FoundServer]]:
         """All servers of the base, in the order of their AE titles. SettingsError where it cannot be read."""
-        titles: list[str] = []
-        try:
-            titles += servers_in(self.base)
-        except SettingsError as error:
-            return fail(error)
-        return gatherResults([self.look(reactor, title) for title in titles])
+
+        async def known(title: str) -> FoundServer | None:
+            try:
+                return await self._look(reactor, title)
+            except NotFound:
+                return None  # it was removed meanwhile
+            except SettingsError as error:
+                path = ServerFolder(self.base, title).path
+                return FoundServer(
+                    ae_title=title, folder=path, socket=socket_of(path), state="not answering", problems=error.problems
+                )
+
+        async def run() -> list[FoundServer]:
+            looks = [Deferred.fromCoroutine(known(title)) for title in servers_in(self.base)]
+            return [one for one in await gatherResults(looks) if one is not None]
+
+        return Deferred.fromCoroutine(run())
 
     def look(self, reactor: Any, ae_title: str | None = None) -> Deferred[FoundServer]:
         """One server, and its state."""
@@ -185,9 +195,13 @@ class ServiceAdministrator:
             raise _disabled(title)
 
     def warnings(self, ae_title: str | None = None) -> list[str]:
-        """What may not be meant as its server.toml says it."""
+        """What may not be meant as its server.toml says it; of one that cannot be read `check` says more."""
         folder = self.folder(ae_title)
-        found = examine(folder, os.path.basename(folder.path), folder.text_of(folder.settings_file), (), [])
+        try:
+            text = folder.text_of(folder.settings_file)
+        except SettingsError:
+            return []
+        found = examine(folder, os.path.basename(folder.path), text, (), [])
         return found.warnings if found is not None else []
 
     def shown_settings(
@@ -327,9 +341,9 @@ class ServiceAdministrator:
 
     def _patience(self, ae_title: str | None) -> float:
         try:
-            return self.settings(ae_title).server.drain_timeout + _AFTER_DRAIN
+            return self.settings(ae_title).server.drain_timeout + AFTER_DRAIN
         except SettingsError:
-            return 2 * _AFTER_DRAIN
+            return 2 * AFTER_DRAIN
 
 
 class Session:

@@ -34,7 +34,8 @@ class EntityTarget:
     `log` is None where somebody else keeps it.
     """
 
-    def __init__(self, entity: ApplicationEntity, log: ServerLog | None, security: FileSecurity) -> None:
+    def __init__(self, reactor: Any, entity: ApplicationEntity, log: ServerLog | None, security: FileSecurity) -> None:
+        self._reactor = reactor
         self._entity = entity
         self._log = log
         self._security = security
@@ -75,12 +76,10 @@ class EntityTarget:
 
     async def _hand(self, addin: Any, settings: BaseModel) -> None:
         """Gives an add-in its settings; SettingsError says that it cannot take them."""
-        from twisted.internet import reactor
-
         seconds = self._entity.config.addin_timeout
         try:
             taking = maybeDeferred(addin.apply, settings)
-            await (taking.addTimeout(seconds, reactor) if seconds else taking)
+            await (taking.addTimeout(seconds, self._reactor) if seconds else taking)
         except TooLate:
             why = f"it has not answered within {seconds:g} s"
         except DicomError as error:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.logger import Logger
 
 from txdicom.interfaces import IServiceLog
-from txdicom.net.tls import SecureFactory
 from txdicom.server.control import ServerControl
+from txdicom.server.endpoints import is_secure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,9 +69,7 @@ class OneProcess:
     @property
     def addresses(self) -> list[tuple[IAddress, bool]]:
         """See `Served`."""
-        return [
-            (port.getHost(), isinstance(getattr(port, "factory", None), SecureFactory)) for port in self.entity.ports
-        ]
+        return [(port.getHost(), is_secure(port)) for port in self.entity.ports]
 
     async def bind(self, endpoint: str, *, secure: bool = False) -> None:
         """See `Served`."""
@@ -86,6 +84,8 @@ class OneProcess:
         """See `Served`."""
         await self.entity.start()
         self._started = True
+        if self._control is not None:
+            self._control.started()
         if self._log is not None:
             self._log.use(self.entity.service(IServiceLog))
 

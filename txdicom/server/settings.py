@@ -20,6 +20,7 @@ from txdicom.net.config import setting
 from txdicom.scp.config import ScpConfig, unknown_setting
 from txdicom.server.endpoints import check_endpoint, check_secure_endpoint
 from txdicom.server.log_settings import LogSettings
+from txdicom.server.mistakes import mistake
 from txdicom.server.tls_settings import TlsSettings
 from txdicom.server.toml import key_lines, line_of, parse_value
 
@@ -151,7 +152,10 @@ class Declaration(NamedTuple):
 
 
 class Override(NamedTuple):
-    """A setting that goes before the file's, for one run; `origin` is the option of the command line, or empty."""
+    """A setting that goes before the file's, for one run; `origin` is how messages begin that are about it.
+
+    It is the option of the command line, why the value is kept, or empty.
+    """
 
     path: Path
     value: Any
@@ -298,13 +302,8 @@ def _meant(name: str, declared: Iterable[str]) -> str:
 
 def _sentences(given: _Given, doc: str, error: ValidationError) -> list[str]:
     """A sentence for every mistake in one value."""
-    found = []
+    found: list[str] = []
     for one in error.errors(include_url=False):
         index = "".join(f"[{part}]" for part in one["loc"] if isinstance(part, int))
-        message = one["msg"].removeprefix("Value error, ")
-        if one["type"] == "predicate_failed":
-            message = f"{one['input']!r} cannot be: {doc}"
-        elif one["type"] != "value_error":
-            message = f"{message[0].lower()}{message[1:]}, not {one['input']!r}"
-        found.append(f"{given.where}{index}: {message}")
+        found.append(mistake(f"{given.where}{index}", one, doc=doc))
     return found

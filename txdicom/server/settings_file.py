@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import os
 import tomllib
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from txdicom import private_files
-from txdicom.errors import BadArgument, DicomError, NotFound, SettingsError
+from txdicom.errors import BadArgument, DicomError, SettingsError
 from txdicom.interfaces import IAddinOptions
-from txdicom.server.addin_settings import Given, check, file_of, read_given
-from txdicom.server.compose import examine
+from txdicom.server.addin_settings import Given, check, file_of, no_options, read_given
 from txdicom.server.settings import AddinSettings, Override, declarations, read_settings
 from txdicom.server.toml_edit import with_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from txdicom.server.compose import Prepared
+    from txdicom.server.checking import Checked
     from txdicom.server.folder import ServerFolder
     from txdicom.server.toml import Path
+
+    #: what is to be said of a server.toml of this text
+    Look = Callable[[str], Checked]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,78 +44,58 @@ class Written:
         """Puts the old texts in their places, unless somebody else has written since; DicomError where it cannot."""
         with ExitStack() as held:
             _hold(held, self.before)
-            for path, old in self.before.items():
-                if _text(path) != self.after[path]:
-                    continue
-                if old is None:
-                    with suppress(FileNotFoundError):
-                        os.unlink(path)
-                else:
-                    _write(path, old)
+            _put_back({path: old for path, old in self.before.items() if _text(path) == self.after[path]})
 
 
-def write_settings(
-    folder: ServerFolder, values: Mapping[str, Mapping[str, Any]], overrides: Sequence[Override] = ()
-) -> Written:
-    """Writes these settings, by table and name, to server.toml.
+def write_settings(folder: ServerFolder, values: Mapping[str, Mapping[str, Any]], look: Look) -> Written:
+    """Writes these settings, by table and name, to server.toml; `look` says what is wrong with a text of it.
 
-    BadArgument where the server could not start with them; SettingsError where it could not with the file that is there
-    before, DicomError where that takes a person, or the file cannot be written. `overrides` go before the file.
+    BadArgument where the server could not start with them; SettingsError where it could not before, and still cannot;
+    DicomError where the change takes a person, or the file cannot be written.
     """
     given = _by_path(values)
     path = folder.settings_file
     with ExitStack() as held:
         _hold(held, [path])
         text = settings_text(folder)
-        examined(folder, text, overrides)
         _check_values(given, os.path.basename(folder.path))
-        new = _edited(text, given)
-        try:
-            examined(folder, new, overrides)
-        except SettingsError as error:
-            raise BadArgument(error.problems) from None
-        _write(path, new)
-        return Written(text=new, before={path: text}, after={path: new})
+        new = _edited(path, text, given)
+        problems = look(new).problems
+        if problems:
+            raise SettingsError(problems) if look(text).problems else BadArgument(problems)
+        return _write({path: new}, {path: text}, new)
 
 
-def write_addin_options(
-    folder: ServerFolder, addin: Any, values: Mapping[str, Any], overrides: Sequence[Override] = ()
-) -> Written:
+def write_addin_options(folder: ServerFolder, addin: Any, values: Mapping[str, Any], look: Look) -> Written:
     """Writes these settings of an add-in, by key; None takes one out. What stands in server.toml is changed there.
 
-    Errors as with `write_settings`; NotFound where the add-in has no settings.
+    BadArgument where the add-in's model does not take them, NotFound where it has no settings; SettingsError where
+    `look` finds server.toml wrong; DicomError as with `write_settings`, and then neither file is changed.
     """
     name = addin.name
     if not IAddinOptions.providedBy(addin):
-        raise NotFound(f"add-in {name} has no options")
+        raise no_options(name)
     path, own_path = folder.settings_file, file_of(folder, name)
     with ExitStack() as held:
         _hold(held, [path, own_path])
         text, own = settings_text(folder), _text(own_path)
-        there = examined(folder, text, overrides)
-        problems: list[str] = []
-        given = read_given(name, there.settings, folder, problems)
+        there = look(text)
+        problems = list(there.problems)
+        given = Given(name) if there.settings is None else read_given(name, there.settings, folder, problems)
         if problems:
             raise SettingsError(problems)
         merged = {key: value for key, value in {**given.values, **values}.items() if value is not None}
-        if check(addin.settings_model, Given(name, merged, {(key,): key for key in merged}), problems) is None:
+        places = {place: where for place, where in given.places.items() if place[0] not in values}
+        if check(addin.settings_model, Given(name, merged, places | {(key,): key for key in values}), problems) is None:
             raise BadArgument(problems)
         in_table = tomllib.loads(text).get("addins", {}).get(name)
         others = own is None and in_table is not None  # where a key goes that stands nowhere yet: to the table?
         table_keys = {key for key in values if key in (in_table or {}) or others}
         after = {
-            path: _edited(text, {("addins", name, key): values[key] for key in values if key in table_keys}),
-            own_path: _edited(own or "", {(key,): values[key] for key in values if key not in table_keys}),
+            path: _edited(path, text, {("addins", name, key): values[key] for key in values if key in table_keys}),
+            own_path: _edited(own_path, own or "", {(key,): values[key] for key in values if key not in table_keys}),
         }
-        before = {path: text, own_path: own}
-        changed = [one for one in after if after[one] != (before[one] or "")]
-        for one in changed:
-            _write(one, after[one])
-        return Written(
-            text=after[path],
-            before={one: before[one] for one in changed},
-            after={one: after[one] for one in changed},
-        )
+        return _write(after, {path: text, own_path: own}, after[path])
 
 
 def settings_text(folder: ServerFolder) -> str:
@@ -122,15 +104,6 @@ def settings_text(folder: ServerFolder) -> str:
     if text is None:
         raise SettingsError([f"{folder.settings_file} is not there: put it back"])
     return text
-
-
-def examined(folder: ServerFolder, text: str, overrides: Sequence[Override]) -> Prepared:
-    """The server with this server.toml, checked as at a start; SettingsError with every mistake."""
-    problems: list[str] = []
-    prepared = examine(folder, os.path.basename(folder.path), text, overrides, problems)
-    if prepared is None or problems:
-        raise SettingsError(problems)
-    return prepared
 
 
 def _by_path(values: Mapping[str, Mapping[str, Any]]) -> dict[Path, Any]:
@@ -157,9 +130,11 @@ def _check_values(given: Mapping[Path, Any], ae_title: str) -> None:
         raise BadArgument(error.problems) from None
 
 
-def _edited(text: str, values: Mapping[Path, Any]) -> str:
+def _edited(path: str, text: str, values: Mapping[Path, Any]) -> str:
     try:
         return with_values(text, values)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"{os.path.basename(path)}: {error}: correct that first"]) from None
     except ValueError as error:
         raise BadArgument([str(error)]) from None
 
@@ -185,8 +160,24 @@ def _text(path: str) -> str | None:
         raise SettingsError([f"{os.path.basename(path)} cannot be read: {reason}"]) from None
 
 
-def _write(path: str, text: str) -> None:
-    try:
-        private_files.replace(path, text.encode())
-    except OSError as error:
-        raise DicomError(f"{path} cannot be written: {error.strerror}") from error
+def _write(after: Mapping[str, str], before: Mapping[str, str | None], text: str) -> Written:
+    """Writes those that are different, all or none; `text` is that of server.toml then."""
+    changed = [path for path in after if after[path] != (before[path] or "")]
+    for number, path in enumerate(changed):
+        try:
+            private_files.replace(path, after[path].encode())
+        except OSError as error:
+            _put_back({one: before[one] for one in changed[:number]})
+            raise DicomError(f"{path} cannot be written: {error.strerror}") from error
+    return Written(text=text, before={one: before[one] for one in changed}, after={one: after[one] for one in changed})
+
+
+def _put_back(before: Mapping[str, str | None]) -> None:
+    for path, old in before.items():
+        try:
+            if old is not None:
+                private_files.replace(path, old.encode())
+            elif os.path.lexists(path):
+                os.unlink(path)
+        except OSError as error:
+            raise DicomError(f"{path} cannot be written: {error.strerror}") from error

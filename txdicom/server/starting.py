@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import ExitStack, suppress
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
@@ -29,6 +31,8 @@ _MERCY: Final = 5.0
 _HEAD: Final = "The server was not started"
 _CANNOT: Final = "cannot start: "
 _LONGEST_OUTPUT: Final = 65_536
+#: who has sent a message: process, user and group (unix(7))
+_CREDENTIALS: Final = struct.Struct("iII")
 
 
 class StartFailed(DicomError):
@@ -52,12 +56,14 @@ async def start(reactor: Any, folder: ServerFolder, timeout: float) -> int:
 
     StartFailed where it is not ready within `timeout` seconds: then, and where this is cancelled, no process is left.
     """
-    with tempfile.TemporaryDirectory(prefix="txdicom-") as private:
-        inbox = Inbox(os.path.join(private, "notify"))
+    with ExitStack() as opened:
         try:
-            await _wait(reactor, _Launch(private, inbox, folder), timeout)
-        finally:
-            inbox.close()
+            errors = opened.enter_context(tempfile.TemporaryFile())
+            inbox = Inbox()
+        except OSError as error:
+            raise _not_begun(error) from None
+        opened.callback(inbox.close)
+        await _wait(reactor, _Launch(errors, inbox, folder), timeout)
     return folder.holder() or 0
 
 
@@ -73,7 +79,7 @@ async def _wait(reactor: Any, launch: _Launch, timeout: float) -> None:
                 late = f"it was not ready within {timeout:g} s, and was ended"
                 raise StartFailed([f"{late}; {launch.log_file} says how far it was"])
             await deferLater(reactor, INTERVAL, lambda: None)
-    except (StartFailed, CancelledError):
+    except (DicomError, CancelledError):
         await _end(reactor, launch)
         raise
 
@@ -93,10 +99,10 @@ class _Launch:
     It is looked at, not waited for: not every reactor that this is used in hears of children that end.
     """
 
-    def __init__(self, private: str, inbox: Inbox, folder: ServerFolder) -> None:
+    def __init__(self, errors: IO[bytes], inbox: Inbox, folder: ServerFolder) -> None:
         self.log_file = folder.log_file
         self.ready = False
-        self._errors = os.path.join(private, "errors")
+        self._errors = errors
         self._inbox = inbox
         self._folder = folder
         self._status = ""
@@ -104,19 +110,21 @@ class _Launch:
         self._signalled: set[tuple[int, int]] = set()
 
     def spawn(self) -> None:
-        """Starts the launcher."""
+        """Starts the launcher; StartFailed where the system does not."""
         base, title = os.path.split(self._folder.path)
         words = [*twistd(), "--pidfile=", "--rundir=/", "dicomserver", "--base", base, "--ae-title", title]
         paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        environment = {**os.environ, "NOTIFY_SOCKET": self._inbox.path}
+        environment = {**os.environ, "NOTIFY_SOCKET": self._inbox.address}
         if any(paths):  # they are meant from here, and the server has another current folder
             environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(one) for one in paths if one)
-        nothing = subprocess.DEVNULL
-        with open(self._errors, "wb") as errors:
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": self._errors}
+        try:
             # in a session of its own: Ctrl-C is for us alone, and we end it
             self._launcher = subprocess.Popen(  # noqa: S603 (words of ours, and a checked title)
-                words, env=environment, cwd="/", stdin=nothing, stdout=nothing, stderr=errors, start_new_session=True
+                words, env=environment, cwd="/", start_new_session=True, **streams
             )
+        except OSError as error:
+            raise _not_begun(error) from None
 
     @property
     def launching(self) -> bool:
@@ -135,7 +143,7 @@ class _Launch:
         environment = environment_of(process)
         if environment is None:
             return 0  # the launcher's, which is gone: the server says its own at once
-        return process if os.fsencode(f"NOTIFY_SOCKET={self._inbox.path}") in environment else None
+        return process if os.fsencode(f"NOTIFY_SOCKET={self._inbox.address}") in environment else None
 
     def check(self) -> None:
         """Hears what the server has said; StartFailed where nothing can come of it any more."""
@@ -148,8 +156,8 @@ class _Launch:
             return
         status = self._launcher.returncode
         if status:
-            with open(self._errors, encoding="utf-8", errors="replace") as errors:
-                raise StartFailed(self._reasons() or _problems(errors.read(_LONGEST_OUTPUT), status))
+            said = os.pread(self._errors.fileno(), _LONGEST_OUTPUT, 0).decode("utf-8", "replace")
+            raise StartFailed(self._reasons() or _problems(said, status))
         if gone and not self.ready:
             raise StartFailed(self._reasons() or [f"it ended before it was ready; {self.log_file} says why"])
 
@@ -180,26 +188,53 @@ def environment_of(process: int) -> list[bytes] | None:
 
 
 class Inbox:
-    """A socket at which messages of sd_notify(3) come. Twisted's compares paths as bytes with text."""
+    """A socket at which messages of sd_notify(3) come; `address` is what $NOTIFY_SOCKET says.
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    It has no path, which might be too long, but a name in Linux's abstract namespace (unix(7)). Others can find that,
+    so only what this user's processes send is heard. OSError where there can be none.
+    """
+
+    def __init__(self) -> None:
+        name = f"txdicom-{secrets.token_hex(16)}"
+        self.address = f"@{name}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.bind(path)
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            self._socket.bind(f"\0{name}")
+        except OSError:
+            self._socket.close()
+            raise
 
     def take(self) -> list[dict[str, str]]:
         """The fields of those that have come."""
         found = []
         with suppress(BlockingIOError):
             while True:
-                lines = self._socket.recv(_LONGEST_OUTPUT).decode("utf-8", "replace").split("\n")
-                found.append(dict(line.split("=", 1) for line in lines if "=" in line))
+                # no room for descriptors: they are closed
+                data, told, _flags, _ = self._socket.recvmsg(_LONGEST_OUTPUT, socket.CMSG_SPACE(_CREDENTIALS.size))
+                if _user(told) == os.getuid():
+                    lines = data.decode("utf-8", "replace").split("\n")
+                    found.append(dict(line.split("=", 1) for line in lines if "=" in line))
         return found
 
     def close(self) -> None:
         """No more come."""
         self._socket.close()
+
+
+def _user(told: list[tuple[int, int, bytes]]) -> int | None:
+    """Whose process has sent a message, as the kernel says."""
+    for level, kind, data in told:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            _process, user, _group = _CREDENTIALS.unpack(data)
+            return int(user)
+    return None
+
+
+def _not_begun(error: OSError) -> StartFailed:
+    of_what = f" ({error.filename})" if error.filename else ""
+    return StartFailed([f"its process cannot be started: {error.strerror or error}{of_what}"])
 
 
 def _problems(text: str, status: int) -> list[str]:

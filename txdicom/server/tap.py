@@ -86,6 +86,7 @@ def _make(options: Options, twistd: Any, reactor: Any) -> IService:
     prepared = compose.prepare(options["base"], options["ae-title"], options["set"], options["listen"], os.environ)
     settings = prepared.settings
     daemon = not twistd.get("nodaemon")
+    compose.announce_settings(prepared)
     entity = compose.make_entity(prepared, reactor)
     log, place = choose_log(twistd, prepared.folder.log_file, settings.log)
     served: Served
@@ -93,7 +94,7 @@ def _make(options: Options, twistd: Any, reactor: Any) -> IService:
         served, live = make_workers(reactor, prepared, entity, log)
     else:
         compose.connect_log(prepared, entity, log)
-        target = EntityTarget(entity, log, prepared.security)
+        target = EntityTarget(reactor, entity, log, prepared.security)
         served = OneProcess(entity, log)
         live = LiveSettings(prepared.folder, settings, prepared.text, prepared.overrides, target)
     early, late = compose.early_and_late(settings.server.listen, daemon=daemon)

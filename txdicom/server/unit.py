@@ -8,15 +8,14 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 from txdicom.server.endpoints import port_of
-from txdicom.server.folders import with_folders
+from txdicom.server.patience import AFTER_DRAIN, START_TIMEOUT
+from txdicom.server.settings_folders import with_folders
 from txdicom.server.starting import twistd
 
 if TYPE_CHECKING:
     from txdicom.server.folder import ServerFolder
     from txdicom.server.settings import Settings
 
-#: seconds that the server takes to end after its drain, at most
-_AFTER_DRAIN: Final = 15
 _PRIVILEGED: Final = 1024
 _TEMPORARY: Final = ("/tmp/", "/var/tmp/")  # noqa: S108 (compared, not used)
 
@@ -36,7 +35,7 @@ User={user}
 ExecReload={kill} -HUP $MAINPID
 Restart=on-failure
 RestartSec=5
-TimeoutStartSec=90
+TimeoutStartSec={ready:g}
 # {drain:g} s are for running operations (drain_timeout)
 TimeoutStopSec={stop:g}
 # SIGTERM to the server alone, which has its workers finish; what is left at the end is killed
@@ -95,8 +94,9 @@ def unit(folder: ServerFolder, settings: Settings) -> str:
         environment=f"Environment={_quoted('PYTHONPATH=' + os.pathsep.join(paths))}\n" if paths else "",
         start=" ".join(_quoted(one, dollar="$$") for one in words),
         kill=shutil.which("kill") or "/bin/kill",
+        ready=START_TIMEOUT,
         drain=server.drain_timeout,
-        stop=server.drain_timeout + _AFTER_DRAIN,
+        stop=server.drain_timeout + AFTER_DRAIN,
         files=max(65_536, 4 * server.max_clients),
         missing="".join(f"# make it first, for that user: {one}\n" for one in writable if not os.path.isdir(one)),
         writable=" ".join(map(_quoted, writable)),

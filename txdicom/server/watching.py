@@ -29,7 +29,7 @@ class Watch:
     The events are those of `txdicom.interfaces.control.EVENTS` (`events` of them, or all) and two of its own:
     ServerFound, a server answers, with the values of its `ServerStatus`; ServerLost, it no longer does, with nothing.
     What the listener raises is logged. `begun` fires when the servers that run have been found; it fails where there
-    is no looking for them. `close` ends the watch.
+    is no looking for them. `close` ends the watch, and fires `ended`, which fails where there is no looking any more.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Watch:
         self._closed = False
         self._looking: Deferred[None] | None = None
         self.begun: Deferred[None] = Deferred()
+        self.ended: Deferred[None] = Deferred()
         self._loop = LoopingCall(self._look)
         self._loop.clock = reactor
         self._loop.start(INTERVAL).addErrback(self._failed)
@@ -62,6 +63,8 @@ class Watch:
         links, self._links = self._links, {}
         for link in links.values():
             await link.close()
+        if not self.ended.called:
+            self.ended.callback(None)
 
     def _look(self) -> Deferred[None]:
         self._looking = Deferred.fromCoroutine(self._find())
@@ -76,10 +79,7 @@ class Watch:
     def _failed(self, failure: Any) -> None:
         if self._closed:
             return
-        if self.begun.called:
-            _log.failure("the watch has ended", failure)
-        else:
-            self.begun.errback(failure)
+        (self.ended if self.begun.called else self.begun).errback(failure)
 
     async def _link(self, title: str) -> None:
         try:
