@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from tests.cli.running import ROOT, command
-from tests.server.managing import Servers
+from tests.server.managing.servers import Servers
 from txdicom.cli.commands import txdicom
 from txdicom.interfaces.control import AddinOptions, Applied
-from txdicom.server.discovery import PACKAGES
+from txdicom.server.finding.discovery import PACKAGES
 from txdicom.server.folder import ServerFolder
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.running import Command
 from txdicom.cli.main import main
-from txdicom.server.ae_table import EXAMPLE
+from txdicom.server.ae.table import EXAMPLE
 
 if TYPE_CHECKING:
     from pathlib import Path

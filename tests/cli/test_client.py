@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from tests.admin.serving import CLIENT
-from tests.server.managing import Servers
+from tests.server.managing.servers import Servers
 from txdicom.cli import client, running
 from txdicom.cli.main import main
 from txdicom.errors import NotFound, SettingsError
-from txdicom.server import manager
+from txdicom.server.managing import manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from twisted.logger import LogLevel
 
 from tests.cli.running import Command
 from txdicom.cli.main import main
-from txdicom.server.audit import format_audit
-from txdicom.server.log_files import LogFile
-from txdicom.server.log_json import format_json
-from txdicom.server.log_lines import format_line
+from txdicom.server.logs.audit import format_audit
+from txdicom.server.logs.files import LogFile
+from txdicom.server.logs.json_lines import format_json
+from txdicom.server.logs.lines import format_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

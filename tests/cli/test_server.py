@@ -10,14 +10,14 @@ import pytest
 from twisted.internet.defer import fail, succeed
 
 from tests.cli.running import Command
-from tests.server.managing import Servers
+from tests.server.managing.servers import Servers
 from txdicom.cli import server_folders
 from txdicom.cli.main import main
 from txdicom.cli.tables import duration, size
 from txdicom.interfaces.control import AddinReport, Applied, WorkerStatus
-from txdicom.server import starting
-from txdicom.server.manager import ServiceAdministrator
-from txdicom.server.starting import StartFailed
+from txdicom.server.managing import starting
+from txdicom.server.managing.manager import ServiceAdministrator
+from txdicom.server.managing.starting import StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -28,6 +28,11 @@ def workers(server: Server) -> list[int]:
     return [int(found[index]) for index in sorted(found)]
 
 
+def ready(server: Server, times: int) -> bool:
+    """Whether each of the two workers has become ready so often: where one is not, the other gets all."""
+    return all(server.output().count(f"worker {index} is ready") == times for index in (1, 2))
+
+
 def unfinished(store: Path) -> list[str]:
     return [path.name for path in (store / ".incoming").rglob("*") if path.is_file()]
 
@@ -36,6 +41,7 @@ def test_workers_are_killed_one_after_the_other(tmp_path: Path) -> None:
     answered: list[str] = []
     with Server(tmp_path, {"server.workers": "2"}) as server:
         for generation in range(1, ROUNDS + 1):
+            until(lambda generation=generation: ready(server, generation))
             crowd = Crowd(server.port, generation)
             assert crowd.first.wait(30)
             time.sleep(random.uniform(0, LONGEST_LIFE))
@@ -47,7 +53,7 @@ def test_workers_are_killed_one_after_the_other(tmp_path: Path) -> None:
             crowd.join()
             assert crowd.refused == []
             answered += crowd.answered
-            until(lambda generation=generation: server.output().count("add-in storage") == 2 + 2 * generation)
+        until(lambda: ready(server, ROUNDS + 1))
         # each has swept what the one before it left
         assert unfinished(server.store) == []
     files = stored(server.store)

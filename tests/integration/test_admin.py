@@ -32,9 +32,9 @@ from txdicom.errors import Conflict, ConnectionFailed, NotFound, SettingsError
 from txdicom.interfaces import AEEntry
 from txdicom.scp import ApplicationEntity
 from txdicom.scu import Peer, connect
-from txdicom.server.control import ServerControl
-from txdicom.server.manager import ServiceAdministrator
-from txdicom.server.settings import Settings
+from txdicom.server.control.control import ServerControl
+from txdicom.server.managing.manager import ServiceAdministrator
+from txdicom.server.settings.tables import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator

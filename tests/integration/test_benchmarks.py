@@ -21,7 +21,7 @@ from benchmarks import processes
 from benchmarks.targets import TARGETS
 from txdicom.interfaces import IDicomAddin
 from txdicom.scp.addins import problems_with
-from txdicom.server.discovery import in_folder
+from txdicom.server.finding.discovery import in_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from tests.certificates import HOSTS, Authority
 from tests.integration.test_twistd import SOON, Workplace
 from txdicom.errors import BadArgument
 from txdicom.interfaces.control import Applied
-from txdicom.server.manager import ServiceAdministrator
+from txdicom.server.managing.manager import ServiceAdministrator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from txdicom.errors import AssociationRejected, Conflict
 from txdicom.scu import Peer, connect
 from txdicom.server import ServiceAdministrator
 from txdicom.server.folder import ServerFolder
-from txdicom.server.starting import StartFailed
+from txdicom.server.managing.starting import StartFailed
 from txdicom.uids import VERIFICATION
 
 if TYPE_CHECKING:

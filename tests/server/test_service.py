@@ -16,9 +16,9 @@ from twisted.logger import globalLogPublisher
 from txdicom.errors import SettingsError
 from txdicom.interfaces.control import Applied
 from txdicom.server import launch, service
-from txdicom.server.log_lines import format_line
+from txdicom.server.logs.lines import format_line
 from txdicom.server.service import DicomServer, StartError
-from txdicom.server.settings import ServerSettings, Settings
+from txdicom.server.settings.tables import ServerSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -17,7 +17,7 @@ from twisted.plugin import getPlugins
 from twisted.python import usage
 from zope.interface.verify import verifyObject
 
-from txdicom.server.log import ServerLog
+from txdicom.server.logs.log import ServerLog
 from txdicom.server.tap import Options, makeService
 from txdicom.server.workers.pool import Workers
 

@@ -20,7 +20,7 @@ from txdicom.cli.tables import show_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.manager import ServiceAdministrator
 
 #: a name that a module and a class can have, too
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
@@ -62,8 +62,8 @@ def list_(base: str | None, ae_title: str | None, as_json: bool) -> int:
     or "error"), required, origin, error. The exit status is 0 only if the server would start with all of them.
     """
     from txdicom.interfaces import IServerConfig
-    from txdicom.server.addins import find_addins
-    from txdicom.server.discovery import in_folder
+    from txdicom.server.finding.addins import find_addins
+    from txdicom.server.finding.discovery import in_folder
 
     def work(administrator: ServiceAdministrator) -> int:
         output = Output(as_json=as_json)
@@ -169,7 +169,7 @@ def _check_name(name: str) -> None:
 
 def _addins_folder(base: str | None, ae_title: str | None) -> tuple[str, str]:
     """The folder `addins/` of the server, and the server's title; DicomError where there is no such server."""
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.manager import ServiceAdministrator
 
     folder = ServiceAdministrator(base).folder(ae_title)
     folder.check_owner()

@@ -14,7 +14,7 @@ from txdicom.cli.server_settings import say_applied
 from txdicom.cli.tables import show_rows
 
 if TYPE_CHECKING:
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.manager import ServiceAdministrator
 
 _COLUMNS: Final = ("setting", "value", "default", "what it is")
 
@@ -55,7 +55,7 @@ def _text(value: Any) -> str:
     """A value as in TOML; what TOML has not, as JSON has it."""
     import json
 
-    from txdicom.server.toml import format_value
+    from txdicom.server.settings.toml import format_value
 
     try:
         return "" if value is None else format_value(value)
@@ -83,7 +83,7 @@ def set_(name: str, settings: tuple[str, ...], base: str | None, ae_title: str |
 
     async def work(reactor: Any, administrator: ServiceAdministrator) -> int:
         from txdicom.errors import BadArgument
-        from txdicom.server.toml import parse_value
+        from txdicom.server.settings.toml import parse_value
 
         problems: list[str] = []
         values: dict[str, Any] = {}

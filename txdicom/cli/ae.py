@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from txdicom.interfaces import AEEntry
-    from txdicom.server.ae_file import Table
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.ae.file import Table
+    from txdicom.server.managing.manager import ServiceAdministrator
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -85,7 +85,7 @@ def list_(base: str | None, ae_title: str | None, as_json: bool) -> int:
 
     def show(path: str) -> None:
         from txdicom.interfaces.ae_titles import VALUES
-        from txdicom.server.ae_file import read
+        from txdicom.server.ae.file import read
 
         output = Output(as_json=as_json)
         entries = read(path).entries.values()
@@ -115,7 +115,7 @@ def add(title: str, place: str | None, base: str | None, ae_title: str | None, *
 
     def edit(path: str) -> None:
         from txdicom.interfaces.ae_titles import entry_of
-        from txdicom.server.ae_file import adding, change
+        from txdicom.server.ae.file import adding, change
 
         change(path, adding(entry_of({"ae_title": title, **given})))
 
@@ -148,7 +148,7 @@ def update(
     def edit(path: str) -> None:
         from txdicom.interfaces.ae_titles import VALUES, entry_of
         from txdicom.scp.ae_titles import find
-        from txdicom.server.ae_file import change, updating
+        from txdicom.server.ae.file import change, updating
 
         def changed(table: Table) -> Table:
             old = find(table.entries, title)
@@ -172,7 +172,7 @@ def remove(titles: tuple[str, ...], base: str | None, ae_title: str | None) -> i
     """
 
     def edit(path: str) -> None:
-        from txdicom.server.ae_file import change, removing
+        from txdicom.server.ae.file import change, removing
 
         def without(table: Table) -> Table:
             for title in dict.fromkeys(titles):

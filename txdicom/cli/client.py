@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from txdicom.interfaces.control import ConnectedClient, ControlEvent
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.manager import ServiceAdministrator
 
 _COLUMNS: Final = ("server", "id", "AE title", "address", "for", "last action", "idle", "messages", "in", "out")
 

@@ -19,7 +19,7 @@ from txdicom.cli.options import of_a_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from txdicom.server.log_reading import Record
+    from txdicom.server.logs.reading import Record
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -95,7 +95,7 @@ def show(base: str | None, ae_title: str | None, audit: bool, level: str, as_jso
     Example:
       txdicom log show -n 20 --level warning
     """
-    from txdicom.server.log_reading import Filter, last
+    from txdicom.server.logs.reading import Filter, last
 
     _print(last(_path(base, ae_title, audit=audit), Filter(level=level), count), as_json=as_json)
     return 0
@@ -110,7 +110,7 @@ def follow(base: str | None, ae_title: str | None, audit: bool, level: str, as_j
     Example:
       txdicom log follow --ae-title ARCHIVE
     """
-    from txdicom.server.log_reading import Filter, Follower, last
+    from txdicom.server.logs.reading import Filter, Follower, last
 
     path = _path(base, ae_title, audit=audit)
     follower = Follower(path)
@@ -141,7 +141,7 @@ def query(base: str | None, ae_title: str | None, audit: bool, as_json: bool, co
       txdicom log query --since 1h --calling-ae MODALITY
       txdicom log query --text 'rejected|aborted' --level info
     """
-    from txdicom.server.log_reading import Filter, last
+    from txdicom.server.logs.reading import Filter, last
 
     found = last(_path(base, ae_title, audit=audit), Filter(**wanted), count)
     _print(found, as_json=as_json)
@@ -152,7 +152,7 @@ def _path(base: str | None, ae_title: str | None, *, audit: bool) -> str:
     """The log of the server that is meant."""
     from txdicom.errors import SettingsError
     from txdicom.server.folder import ServerFolder, base_folder, choose_title
-    from txdicom.server.log_reading import log_in
+    from txdicom.server.logs.reading import log_in
 
     base = base_folder(base, os.environ)
     try:

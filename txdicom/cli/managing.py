@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.manager import ServiceAdministrator
 
 
 def with_files(base: str | None, work: Callable[[ServiceAdministrator], int]) -> int:
     """What `work` returns; it waits for nothing."""
     from txdicom.errors import DicomError
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.manager import ServiceAdministrator
 
     try:
         return work(ServiceAdministrator(base))
@@ -31,7 +31,7 @@ def with_servers(
     """What `work(reactor, administrator)` returns, with the reactor running."""
     from txdicom.cli import running
     from txdicom.errors import DicomError
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.manager import ServiceAdministrator
 
     async def guarded(reactor: Any) -> int:
         try:

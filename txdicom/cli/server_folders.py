@@ -13,8 +13,8 @@ from txdicom.cli.options import of_a_base
 from txdicom.cli.output import Output
 
 if TYPE_CHECKING:
-    from txdicom.server.creating import Contents
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.creating import Contents
+    from txdicom.server.managing.manager import ServiceAdministrator
 
 
 @click.command(short_help="Make a server: its folder and its settings.")

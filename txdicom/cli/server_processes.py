@@ -10,13 +10,13 @@ from txdicom.cli.managing import with_servers
 from txdicom.cli.options import as_json as json_option
 from txdicom.cli.options import of_a_base
 from txdicom.cli.output import Output
-from txdicom.server.patience import AFTER_DRAIN, START_TIMEOUT
+from txdicom.server.managing.patience import AFTER_DRAIN, START_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from txdicom.errors import DicomError
-    from txdicom.server.manager import FoundServer, ServiceAdministrator
+    from txdicom.server.managing.manager import FoundServer, ServiceAdministrator
 
 _TITLE = click.argument("title", metavar="[AE]", required=False)
 _SECONDS = click.FloatRange(min=0, min_open=True)
@@ -185,7 +185,7 @@ def resume(title: str | None, base: str | None, as_json: bool) -> int:
 
 async def _start(reactor: Any, administrator: ServiceAdministrator, title: str, timeout: float, output: Output) -> int:
     from txdicom.errors import DicomError
-    from txdicom.server.manager import AlreadyRuns
+    from txdicom.server.managing.manager import AlreadyRuns
 
     try:
         found = await administrator.start(reactor, title, timeout=timeout)

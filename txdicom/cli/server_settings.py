@@ -15,7 +15,7 @@ from txdicom.cli.tables import show_rows
 
 if TYPE_CHECKING:
     from txdicom.interfaces.control import Applied
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.manager import ServiceAdministrator
 
 _COLUMNS: Final = ("setting", "value", "from", "in force")
 _STYLES: Final = {"from": {"default": "dim"}, "in force": {"": "yellow"}}
@@ -82,7 +82,7 @@ def set_(settings: tuple[str, ...], base: str | None, ae_title: str | None, as_j
 
     async def work(reactor: Any, administrator: ServiceAdministrator) -> int:
         from txdicom.errors import BadArgument
-        from txdicom.server.settings import parse_overrides
+        from txdicom.server.settings.tables import parse_overrides
 
         problems: list[str] = []
         values: dict[str, dict[str, Any]] = {}

@@ -16,7 +16,7 @@ from txdicom.cli.tables import duration, show_rows
 
 if TYPE_CHECKING:
     from txdicom.admin import Administrator
-    from txdicom.server.manager import FoundServer, ServiceAdministrator
+    from txdicom.server.managing.manager import FoundServer, ServiceAdministrator
 
 _COLUMNS: Final = ("AE title", "state", "start mode", "ports", "process", "folder")
 _STATES: Final = {"running": "green", "paused": "yellow", "stopping": "yellow", "stopped": "dim", "": "red"}

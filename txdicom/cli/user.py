@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from txdicom.scp.passwords import PasswordFile
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.manager import ServiceAdministrator
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -170,7 +170,7 @@ def _with_file(
 
 def _of_the_server(administrator: ServiceAdministrator, ae_title: str | None) -> tuple[str, str]:
     """The password file of a server, and before it the server's title if its settings name none yet."""
-    from txdicom.server.settings import read_settings
+    from txdicom.server.settings.tables import read_settings
 
     title = administrator.find(ae_title)
     folder = administrator.folder(title)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from txdicom.server.manager import ServiceAdministrator
+    from txdicom.server.managing.manager import ServiceAdministrator
 
 __all__ = ["ServiceAdministrator"]
 
@@ -16,7 +16,7 @@ __all__ = ["ServiceAdministrator"]
 def __getattr__(name: str) -> object:
     """Imports what is asked for when it is: `twistd` looks at every plugin at each of its starts."""
     if name == "ServiceAdministrator":
-        from txdicom.server.manager import ServiceAdministrator
+        from txdicom.server.managing.manager import ServiceAdministrator
 
         return ServiceAdministrator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,16 +15,16 @@ from txdicom.scp import ApplicationEntity
 from txdicom.scp.configuration import configure
 from txdicom.scp.passwords import PasswordFile
 from txdicom.scp.services import Services
-from txdicom.server.addins import configuration_addins, find_addins
-from txdicom.server.ae_file import AETitleFile
-from txdicom.server.ae_table import read_ae_table
+from txdicom.server.ae.file import AETitleFile
+from txdicom.server.ae.table import read_ae_table
 from txdicom.server.endpoints import describe, invitation, is_local, is_unix, why_not
+from txdicom.server.finding.addins import configuration_addins, find_addins
 from txdicom.server.folder import ServerFolder, base_folder, choose_title
 from txdicom.server.service import at_once
-from txdicom.server.settings import Settings, parse_overrides, read_settings
-from txdicom.server.settings_folders import folder_problems, with_folders
-from txdicom.server.template import server_toml
-from txdicom.server.tls_settings import make_security
+from txdicom.server.settings.folders import folder_problems, with_folders
+from txdicom.server.settings.tables import Settings, parse_overrides, read_settings
+from txdicom.server.settings.template import server_toml
+from txdicom.server.settings.tls import make_security
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from txdicom.interfaces import AEEntry
     from txdicom.scp import ScpConfig
     from txdicom.scp.security import FileSecurity
-    from txdicom.server.log import ServerLog
+    from txdicom.server.logs.log import ServerLog
     from txdicom.server.serving import Served
-    from txdicom.server.settings import Override
-    from txdicom.server.toml import Path
+    from txdicom.server.settings.tables import Override
+    from txdicom.server.settings.toml import Path
 
 _log = Logger()
 

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from txdicom.errors import NotFound, SettingsError
-from txdicom.server.ae_table import EXAMPLE
-from txdicom.server.settings import DEFAULT_AE_TITLE, check_ae_title
+from txdicom.server.ae.table import EXAMPLE
+from txdicom.server.settings.tables import DEFAULT_AE_TITLE, check_ae_title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

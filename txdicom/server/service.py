@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from txdicom.server.folder import ServerFolder
-    from txdicom.server.live import LiveSettings
-    from txdicom.server.log import ServerLog
+    from txdicom.server.logs.log import ServerLog
     from txdicom.server.serving import Served
+    from txdicom.server.settings.live import LiveSettings
 
 _log = Logger()
 

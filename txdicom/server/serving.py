@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.logger import Logger
 
 from txdicom.interfaces import IServiceLog
-from txdicom.server.control import ServerControl
+from txdicom.server.control.control import ServerControl
 from txdicom.server.endpoints import is_secure
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
     from txdicom.scp import ApplicationEntity
-    from txdicom.server.live import LiveSettings
-    from txdicom.server.log import ServerLog
+    from txdicom.server.logs.log import ServerLog
+    from txdicom.server.settings.live import LiveSettings
 
 _log = Logger()
 

@@ -76,11 +76,11 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 def _make(options: Options, twistd: Any, reactor: Any) -> IService:
     from txdicom.server import compose
-    from txdicom.server.live import LiveSettings
-    from txdicom.server.log import choose_log
-    from txdicom.server.running import EntityTarget
+    from txdicom.server.logs.log import choose_log
     from txdicom.server.service import DicomServer
     from txdicom.server.serving import OneProcess
+    from txdicom.server.settings.live import LiveSettings
+    from txdicom.server.settings.running import EntityTarget
     from txdicom.server.workers.making import make_workers
 
     prepared = compose.prepare(options["base"], options["ae-title"], options["set"], options["listen"], os.environ)

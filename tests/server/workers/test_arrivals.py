@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from twisted.logger import formatEvent, globalLogPublisher
 
 from txdicom.server.workers.arrivals import Arrivals
 from txdicom.server.workers.channel import channel, hand_over
@@ -59,11 +60,15 @@ class Stage:
         self.entity = Entity()
         self.reactor = Reactor(self.entity)
         self.ended = 0
-        self.arrivals = Arrivals(self.reactor, theirs, self.end)
+        self.exhausted = 0
+        self.arrivals = Arrivals(self.reactor, theirs, self.end, self.exhaust)
         self.arrivals.begin(self.entity)  # type: ignore[arg-type]
 
     def end(self) -> None:
         self.ended += 1
+
+    def exhaust(self) -> None:
+        self.exhausted += 1
 
     def send(self, number: int, *, secure: bool = False) -> None:
         hand_over(self.ours, number, secure, self.sockets[2])
@@ -91,7 +96,7 @@ def test_they_have_the_numbers_that_the_parent_gives_them(stage: Stage) -> None:
 def test_one_that_is_gone_gives_its_slot_back(stage: Stage, error: Exception) -> None:
     stage.reactor.error = error
     stage.send(5)
-    assert stage.entity.left == [5]
+    assert (stage.entity.left, stage.exhausted) == ([5], 0)
     stage.reactor.error = None
     stage.send(6)
     assert stage.entity.associations == {6}
@@ -100,7 +105,23 @@ def test_one_that_is_gone_gives_its_slot_back(stage: Stage, error: Exception) ->
 def test_one_for_which_there_is_no_descriptor(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("txdicom.server.workers.arrivals.handed", lambda at: iter([Lost()]))
     stage.arrivals.doRead()
-    assert stage.entity.left == [7]
+    assert (stage.entity.left, stage.exhausted) == ([7], 1)
+
+
+def test_one_for_which_twisted_has_no_descriptor(stage: Stage) -> None:
+    """The parent hears of it: another worker may have some."""
+    events: list[str] = []
+
+    def observe(event: Any) -> None:
+        if event["log_namespace"] == "txdicom.server.workers.arrivals":
+            events.append(f"{event['log_level'].name}: {formatEvent(event)}")
+
+    stage.reactor.error = OSError(errno.EMFILE, "Too many open files")
+    globalLogPublisher.addObserver(observe)
+    stage.send(5)
+    globalLogPublisher.removeObserver(observe)
+    assert (stage.entity.left, stage.exhausted) == ([5], 1)
+    assert events == ["error: connection 5 is lost: Too many open files"]
 
 
 class Lost:

@@ -25,7 +25,7 @@ from txdicom.interfaces.control import (
     ServiceAnswer,
     WorkerStatus,
 )
-from txdicom.server.settings import Settings
+from txdicom.server.settings.tables import Settings
 from txdicom.server.workers.control import PATIENCE, WorkersControl
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from txdicom.archive.files import FileOperations
 from txdicom.archive.staging import Staging, in_use
-from txdicom.server.settings import Override
+from txdicom.server.settings.tables import Override
 from txdicom.server.workers.inside import Start, wait_for_folder
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from twisted.logger import Logger, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
 from txdicom.interfaces import IServiceLog
-from txdicom.server.log import Form, ServerLog, ServiceLog
-from txdicom.server.log_files import LogFile, LogStream
-from txdicom.server.log_lines import format_line
-from txdicom.server.log_settings import LogSettings
+from txdicom.server.logs.files import LogFile, LogStream
+from txdicom.server.logs.lines import format_line
+from txdicom.server.logs.log import Form, ServerLog, ServiceLog
+from txdicom.server.settings.log import LogSettings
 from txdicom.server.workers import logs
 from txdicom.server.workers.logs import MAX_LENGTH, LogLines, RemoteLog, remote_log
 

@@ -25,6 +25,8 @@ class FakeWorker:
         self.state, self.process = "starting", 1000 + index
         self.administrator: Any = None
         self.numbers: set[int] = set()
+        self.half_open: set[int] = set()
+        self.silent = self.rests = False
         self.born = reactor.seconds()
         self.changes = 0
         self.started: Deferred[None] = Deferred()
@@ -52,6 +54,7 @@ class FakeWorker:
         if self.refuses is not None:
             raise self.refuses
         self.numbers.add(number)
+        self.half_open.add(number)
         self.got.append((number, secure))
 
     async def ask(self, command: Any, seconds: float, **arguments: Any) -> dict[str, Any]:
@@ -162,7 +165,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Any:
         return made[0]
 
     def observe(event: Any) -> None:
-        if made and event["log_namespace"] == "txdicom.server.workers.pool":
+        if made and event["log_namespace"] in ("txdicom.server.workers.pool", "txdicom.server.workers.restarts"):
             made[0].log.append(formatEvent(event))
 
     globalLogPublisher.addObserver(observe)
@@ -302,6 +305,31 @@ def test_one_that_dies_again_and_again_is_started_later_and_later(stage: Any) ->
     assert "worker 1 could not start: worker 1 has no licence" in made.log
 
 
+def test_one_that_served_is_started_again_soon_however_often_it_dies(stage: Any) -> None:
+    made = stage().run()
+    for _ in range(5):
+        made.workers[0].end("signal 11 (SIGSEGV)")
+        made.reactor.advance(1)
+        made.workers[0].ready()
+    assert [line for line in made.log if "again in" in line and not line.endswith("again in 1 s")] == []
+
+
+def test_where_none_is_left_one_is_started_at_once(stage: Any) -> None:
+    made = stage().run()
+    for _ in range(4):  # its turn comes later and later
+        made.workers[0].end("status 3")
+        made.reactor.advance(8)
+    made.workers[0].end("status 3")
+    made.workers[1].end("signal 11 (SIGSEGV)")
+    made.reactor.advance(0)
+    assert [worker.state for worker in made.workers] == ["ended", "starting"]
+    made.workers[1].end("status 3")
+    made.reactor.advance(0.9)
+    assert made.workers[1].state == "ended"
+    made.reactor.advance(0.1)
+    assert made.workers[1].state == "starting"
+
+
 def test_one_that_cannot_even_be_spawned_is_tried_again(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = stage().run()
 
@@ -312,9 +340,126 @@ def test_one_that_cannot_even_be_spawned_is_tried_again(stage: Any, monkeypatch:
         patched.setattr(FakeWorker, "spawn", fail)
         made.workers[0].end("status 3")
         made.reactor.advance(1)
-    assert made.log[-1] == "worker 1 cannot be started: Resource temporarily unavailable"
-    made.reactor.advance(60)
-    assert made.workers[0].state == "starting"
+        expected = "worker 1 cannot be started: Resource temporarily unavailable; it is tried again in 2 s"
+        assert made.log[-1] == expected
+        made.workers[1].end("status 3")
+        made.reactor.pump([1] * 20)  # with none left, each second
+    made.reactor.advance(1)
+    assert "starting" in [worker.state for worker in made.workers]
+
+
+def test_one_that_dies_before_it_is_there_ends_the_start(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twisted may reap it in the call that starts it."""
+
+    def die(self: FakeWorker, start: Any) -> None:
+        if self.index == 1:
+            self.state = "ended"
+            self.owner.exited(self, "signal 9 (SIGKILL)")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FakeWorker, "spawn", die)
+    made = stage().begin()
+    one, other = made.workers
+    other.ready()
+    one.started.errback(WorkerFailed("worker 1 has ended before it was ready"))
+    [failure] = made.done
+    assert failure.check(WorkerFailed)
+    assert not made.accepting
+    assert made.reactor.getDelayedCalls() == []
+
+
+def test_a_second_that_cannot_be_spawned_ends_the_start(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: FakeWorker, start: Any) -> None:
+        if self.index == 2:
+            raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(FakeWorker, "spawn", refuse)
+    made = stage().begin()
+    [failure] = made.done
+    assert failure.check(OSError)
+    [one] = made.workers
+    one.end()
+    assert made.stop() == [None]
+
+
+def test_one_started_again_amid_the_start_is_so_however_it_ends(stage: Any) -> None:
+    """What was ready once does not end the start; nor is it forgotten."""
+    made = stage().begin()
+    made.workers[0].ready().end("signal 6 (SIGABRT)")
+    for _ in range(2):
+        made.reactor.advance(2)
+        assert made.workers[0].state == "starting"
+        made.workers[0].end("status 3")
+    made.workers[1].ready()
+    assert made.done == [None]
+
+
+def test_who_is_ready_is_told(stage: Any) -> None:
+    made = stage().run()
+    made.workers[1].end("status 3")
+    made.reactor.advance(1)
+    made.workers[1].ready()
+    ready = [line for line in made.log if line.endswith("is ready")]
+    assert ready == ["worker 1 is ready", "worker 2 is ready", "worker 2 is ready"]
+
+
+def test_one_that_hangs_is_left_out_and_does_not_fill_the_door(stage: Any) -> None:
+    made = stage(max_half_open=3).run()
+    one, other = made.workers
+    for _ in range(3):
+        made.connect()
+    assert made.pool.take_slot(one, 1, "A")
+    one.half_open.discard(1)
+    assert (one.half_open, made.pool.slots.half_open) == ({3}, 2)
+    one.silent = True
+    made.pool.silence_changed(one)
+    assert (made.pool.slots.half_open, made.pool.slots.clients) == (1, 1)
+    one.free_slot(1)
+    made.connect()
+    made.connect()
+    assert [len(worker.got) for worker in (one, other)] == [2, 3]
+    one.silent = False
+    made.pool.silence_changed(one)
+    assert made.pool.slots.half_open == 4
+    one.end("signal 9 (SIGKILL)")
+    assert made.pool.slots.half_open == 3
+
+
+def test_where_all_hang_one_of_them_gets_the_next(stage: Any) -> None:
+    made = stage().run()
+    for worker in made.workers:
+        worker.silent = True
+    assert made.connect().closed
+
+
+def test_one_without_descriptors_gets_none(stage: Any) -> None:
+    made = stage().run()
+    one, other = made.workers
+    one.rests = True
+    for _ in range(2):
+        made.connect()
+    assert (len(one.got), len(other.got)) == (0, 2)
+    other.rests = True
+    waiting = made.connect()
+    assert (waiting.closed, made.accepting) == (False, False)
+    one.rests = False
+    made.reactor.advance(0.01)
+    assert (waiting.closed, made.accepting, len(one.got)) == (True, True, 1)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_stop_by_force_kills_soon(stage: Any, before: bool) -> None:
+    made = stage().run()
+    if before:
+        made.pool.abort_all()
+    stopped = made.stop()
+    made.reactor.advance(1)
+    made.pool.abort_all()
+    made.reactor.advance(3)
+    assert stopped == []
+    made.reactor.advance(2)
+    assert stopped == [None]
+    assert "worker 1 (process 1001) has not ended within 5 s: it is killed" in made.log
+    assert made.reactor.getDelayedCalls() == []
 
 
 def test_a_stop(stage: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 from typing import Any
 
@@ -12,10 +13,11 @@ from twisted.internet.error import ConnectionDone, ProcessDone, ProcessTerminate
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
+from twisted.protocols.amp import AmpBox
 from twisted.python.failure import Failure
 
 from txdicom.errors import ConnectionFailed, DicomError, InternalError
-from txdicom.server.log_lines import format_line
+from txdicom.server.logs.lines import format_line
 from txdicom.server.workers import commands
 from txdicom.server.workers.process import LOG_FD, Worker, WorkerFailed
 
@@ -36,12 +38,15 @@ class Owner:
     def free_slot(self, worker: Worker, number: int) -> None:
         self.told.append(number)
 
+    def silence_changed(self, worker: Worker) -> None:
+        self.told.append("silent" if worker.silent else "answers")
+
     def exited(self, worker: Worker, why: str) -> None:
         self.told.append(why)
 
 
 class Transport:
-    pid = 99
+    pid: int | None = 99
     closed = False
 
     def loseConnection(self) -> None:
@@ -57,6 +62,8 @@ class Reactor(Clock):
         self.link: Any = StringTransport()
         self.protocol: Any = None
         self.refuses = ""
+        #: what the process ends with before it is there
+        self.reaped: Exception | None = None
 
     def adoptStreamConnection(self, fd: int, family: int, factory: Any) -> None:
         self._may("adopt")
@@ -66,6 +73,10 @@ class Reactor(Clock):
     def spawnProcess(self, protocol: Any, executable: str, args: list[str], **options: Any) -> None:
         self._may("spawn")
         self.spawned.append(args)
+        protocol.makeConnection(Transport())
+        if self.reaped is not None:
+            protocol.transport.pid = None
+            protocol.processExited(Failure(self.reaped))
 
     def _may(self, what: str) -> None:
         if what == self.refuses:
@@ -157,13 +168,17 @@ def test_what_holds_its_output_open_is_not_waited_for(stage: Stage) -> None:
 
 
 def test_slots_are_for_its_own_connections(stage: Stage) -> None:
-    stage.worker.numbers.add(5)
+    stage.worker.numbers |= {5, 7}
+    stage.worker.half_open |= {5, 7}
     assert stage.worker.take_slot(5, "A")
+    assert stage.worker.half_open == {7}
     assert not stage.worker.take_slot(6, "A")
     stage.worker.free_slot(6)
     stage.worker.free_slot(5)
     stage.worker.free_slot(5)
-    assert stage.owner.told == [(5, "A"), 5]
+    stage.worker.free_slot(7)
+    assert stage.owner.told == [(5, "A"), 5, 7]
+    assert stage.worker.half_open == set()
 
 
 def test_what_it_writes(stage: Stage) -> None:
@@ -264,6 +279,57 @@ def test_what_holds_its_link_open_is_not_waited_for(stage: Stage) -> None:
     assert stage.clock.link.disconnecting
     stage.clock.protocol.connectionLost(Failure(ConnectionDone()))
     assert stage.worker.gone.called
+
+
+def test_one_that_ends_before_it_is_there(stage: Stage) -> None:
+    """Twisted may reap it in the call that starts it."""
+    stage.clock.reaped = ProcessTerminated(signal=9)
+    stage.worker.spawn({})
+    assert (stage.worker.state, stage.worker.process, stage.worker._channel) == ("ended", 99, None)
+    assert stage.owner.told == ["signal 9 (SIGKILL)"]
+    assert stage.clock.link.value() == b""
+    stage.worker.processEnded(Failure(stage.clock.reaped))
+    stage.clock.protocol.connectionLost(Failure(ConnectionDone()))
+    assert str(stage.failures[0].value) == "worker 2 has ended before it was ready: signal 9 (SIGKILL)"
+    assert stage.clock.getDelayedCalls() == []
+
+
+def test_one_that_does_not_answer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[Any] = []
+    monkeypatch.setattr("os.kill", lambda *arguments: killed.append(arguments))
+    stage.worker.spawn({})
+    stage.ready()
+    stage.clock.advance(9)
+    assert not stage.worker.silent
+    stage.clock.advance(1)
+    assert stage.owner.told == ["ready", "silent"]
+    answer = AmpBox(_answer=b"2")  # to the first question after Begin
+    stage.clock.protocol.dataReceived(answer.serialize())
+    assert stage.owner.told == ["ready", "silent", "answers"]
+    stage.clock.pump([5, 10, 49])
+    assert killed == []
+    stage.clock.advance(1)
+    assert killed == [(99, signal.SIGKILL)]
+    assert stage.log == [
+        "warning worker 2 (process 99) has not answered for 10 s: others get its connections",
+        "warning worker 2 (process 99) answers again",
+        "warning worker 2 (process 99) has not answered for 10 s: others get its connections",
+        "error   worker 2 (process 99) has not answered for 60 s: it is killed",
+    ]
+    stage.end(ProcessTerminated(signal=9))
+    stage.clock.protocol.connectionLost(Failure(ConnectionDone()))
+    assert stage.clock.getDelayedCalls() == []
+
+
+def test_one_without_descriptors_rests_for_a_second(stage: Stage) -> None:
+    assert not stage.worker.rests
+    stage.worker.exhausted()
+    stage.worker.exhausted()
+    stage.clock.advance(0.9)
+    assert stage.worker.rests
+    stage.clock.advance(0.1)
+    assert not stage.worker.rests
+    assert stage.log == ["error   worker 2 (process 0) has no file descriptor left: it gets no connections for 1 s"]
 
 
 async def test_what_it_is_asked(stage: Stage) -> None:

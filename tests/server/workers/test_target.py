@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from txdicom.errors import BadArgument, InternalError, SettingsError
 from txdicom.net.limits import Slots
 from txdicom.server.compose import make_entity, prepare
-from txdicom.server.live import Change
+from txdicom.server.settings.live import Change
 from txdicom.server.workers.target import PoolTarget
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import errno
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
@@ -24,15 +25,24 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+#: this process or the system has no descriptor or memory left for a connection
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
 
 @implementer(IReadDescriptor)
 class Arrivals:
-    """Takes the connections that the parent hands over; `ended` is called when there will be no more."""
+    """Takes the connections that the parent hands over.
 
-    def __init__(self, reactor: Any, channel: socket.socket, ended: Callable[[], None]) -> None:
+    `ended` is called when there will be no more, `exhausted` when one is lost as there is no descriptor for it.
+    """
+
+    def __init__(
+        self, reactor: Any, channel: socket.socket, ended: Callable[[], None], exhausted: Callable[[], None]
+    ) -> None:
         self._reactor = reactor
         self._channel = channel
         self._ended = ended
+        self._exhausted = exhausted
         self._entity: ApplicationEntity
         self._secure: SecureFactory
 
@@ -70,7 +80,7 @@ class Arrivals:
     def _take(self, one: Handed) -> None:
         acceptor, connection = self._entity.acceptor, one.connection
         if connection is None:
-            _log.error("connection {association} is lost: no file descriptor is left", association=one.number)
+            self._lost(one, "no file descriptor is left")
             acceptor.slots.leave(one.number)
             return
         acceptor.number = one.number
@@ -79,8 +89,11 @@ class Arrivals:
             self._reactor.adoptStreamConnection(connection.fileno(), connection.family, factory)
         except OSError as error:
             why = error.strerror or str(error)
-            text = "connection {association} ended before anything was read of it: {why}"
-            _log.info(text, association=one.number, why=why)
+            if error.errno in _EXHAUSTED:
+                self._lost(one, why)
+            else:
+                text = "connection {association} ended before anything was read of it: {why}"
+                _log.info(text, association=one.number, why=why)
         except Exception:  # noqa: BLE001 (a mistake harms the connection that it is made with)
             _log.failure("connection {association} could not be taken", association=one.number)
         finally:
@@ -88,3 +101,7 @@ class Arrivals:
             connection.close()  # Twisted has one of its own
         if one.number not in acceptor.associations:
             acceptor.slots.leave(one.number)
+
+    def _lost(self, one: Handed, why: str) -> None:
+        _log.error("connection {association} is lost: {why}", association=one.number, why=why)
+        self._exhausted()

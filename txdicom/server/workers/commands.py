@@ -29,7 +29,7 @@ class AbortAll(AdminCommand):
 
 
 class Apply(AdminCommand):
-    """The worker takes this text of server.toml, which the parent has checked; see `txdicom.server.live.Applied`."""
+    """The worker takes this text of server.toml, which the parent has checked, and answers an `Applied`."""
 
     arguments = [(b"text", Json())]
     response = [(b"changed", Json()), (b"restart", Json())]
@@ -37,6 +37,10 @@ class Apply(AdminCommand):
 
 class ReloadFiles(AdminCommand):
     """The worker reads again what it has read of files: certificates, AE titles."""
+
+
+class Ping(AdminCommand):
+    """The worker answers, as long as it does anything."""
 
 
 # -- to the parent -----------------------------------------------------------------------------------------------------
@@ -66,4 +70,10 @@ class FreeSlot(AdminCommand):
     """The connection of this number is gone."""
 
     arguments = [(b"number", Integer())]
+    requiresAnswer = False  # noqa: N815 (Twisted's name)
+
+
+class Exhausted(AdminCommand):
+    """The worker has no file descriptor left for connections."""
+
     requiresAnswer = False  # noqa: N815 (Twisted's name)

@@ -28,8 +28,8 @@ from txdicom.interfaces.control import (
     ServiceAnswer,
     WorkerStatus,
 )
-from txdicom.server.clients import Listeners
-from txdicom.server.control import settings_values, versions
+from txdicom.server.control.clients import Listeners
+from txdicom.server.control.control import settings_values, versions
 from txdicom.server.workers.titles import TitlesTold
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         ConnectedClient,
         ServiceMessage,
     )
-    from txdicom.server.live import LiveSettings
+    from txdicom.server.settings.live import LiveSettings
     from txdicom.server.workers.pool import Workers
     from txdicom.server.workers.process import Worker
 

@@ -20,14 +20,14 @@ from txdicom.admin.link import Link
 from txdicom.admin.responder import Responder
 from txdicom.admin.subscriptions import Subscriptions
 from txdicom.archive.staging import in_use
-from txdicom.errors import DicomError
+from txdicom.errors import BadArgument, DicomError, SettingsError
 from txdicom.net.association import Association
 from txdicom.server import compose, launch
-from txdicom.server.live import LiveSettings
-from txdicom.server.running import EntityTarget
 from txdicom.server.serving import OneProcess, reason_of
-from txdicom.server.settings import Override
-from txdicom.server.toml import format_value, parse_value
+from txdicom.server.settings.live import LiveSettings
+from txdicom.server.settings.running import EntityTarget
+from txdicom.server.settings.tables import Override
+from txdicom.server.settings.toml import format_value, parse_value
 from txdicom.server.workers import commands
 from txdicom.server.workers.arrivals import Arrivals
 from txdicom.server.workers.logs import remote_log
@@ -91,7 +91,7 @@ class Serving:
         self.link = _ParentLink(reactor, _Answers(self), self._lost)
         self._reactor = reactor
         self._log_fd = log_fd
-        self._arrivals = Arrivals(reactor, channel, self.drain)
+        self._arrivals = Arrivals(reactor, channel, self.drain, lambda: self._tell(commands.Exhausted))
         self._starting: Deferred[None] | None = None
         self._served: OneProcess | None = None
         self._live: LiveSettings | None = None
@@ -193,13 +193,19 @@ class Serving:
     async def apply(self, text: str) -> dict[str, Any]:
         """See `commands.Apply`."""
         assert self._live is not None
-        applied = await self._live.take(text)
+        try:
+            applied = await self._live.take(text)
+        except SettingsError as error:
+            raise BadArgument(error.problems) from None  # which the link knows
         return {"changed": list(applied.changed), "restart": list(applied.restart)}
 
     async def reload_files(self) -> dict[str, Any]:
         """See `commands.ReloadFiles`."""
         assert self._target is not None
-        await self._target.reload_files()
+        try:
+            await self._target.reload_files()
+        except SettingsError as error:
+            raise BadArgument(error.problems) from None
         return {}
 
     def _tell(self, command: type[Command], **arguments: Any) -> None:
@@ -268,6 +274,10 @@ class _Answers(CommandLocator):
     @commands.AbortAll.responder
     def _abort_all(self) -> dict[str, Any]:
         self._serving.abort_all()
+        return {}
+
+    @commands.Ping.responder
+    def _ping(self) -> dict[str, Any]:
         return {}
 
     @commands.Apply.responder

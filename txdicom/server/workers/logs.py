@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
-from txdicom.server.audit import format_audit
-from txdicom.server.log import Form, ServerLog, ServiceLog
-from txdicom.server.log_files import lost_event
-from txdicom.server.log_json import format_json
-from txdicom.server.log_lines import format_line
+from txdicom.server.logs.audit import format_audit
+from txdicom.server.logs.files import lost_event
+from txdicom.server.logs.json_lines import format_json
+from txdicom.server.logs.lines import format_line
+from txdicom.server.logs.log import Form, ServerLog, ServiceLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.logger import LogEvent
 
-    from txdicom.server.log_settings import LogSettings
+    from txdicom.server.settings.log import LogSettings
 
 _log = Logger()
 

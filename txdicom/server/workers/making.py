@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from txdicom.addins.storage import StorageAddin
 from txdicom.archive.store import Store
-from txdicom.server.live import LiveSettings
+from txdicom.server.settings.live import LiveSettings
 from txdicom.server.workers.inside import Start
 from txdicom.server.workers.logs import LogLines
 from txdicom.server.workers.pool import Workers
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from txdicom.scp import ApplicationEntity
     from txdicom.server.compose import Prepared
-    from txdicom.server.log import ServerLog
+    from txdicom.server.logs.log import ServerLog
 
 
 def make_workers(

@@ -16,6 +16,7 @@ from txdicom.server.workers.channel import ChannelClosed, ChannelFull
 from txdicom.server.workers.control import WorkersControl
 from txdicom.server.workers.ports import Ports
 from txdicom.server.workers.process import Worker
+from txdicom.server.workers.restarts import Restarts
 
 if TYPE_CHECKING:
     import socket
@@ -27,16 +28,12 @@ if TYPE_CHECKING:
 
     from txdicom.archive.store import Store
     from txdicom.net.config import NetConfig
-    from txdicom.server.live import LiveSettings
+    from txdicom.server.settings.live import LiveSettings
     from txdicom.server.workers.inside import Start
 
 _log = Logger()
 
-#: a worker that lived for fewer seconds than this is started again only after a while
-_SHORT_LIFE: Final = 10.0
-_FIRST_DELAY: Final = 1.0
-_LONGEST_DELAY: Final = 60.0
-#: seconds beyond `drain_timeout` until what is left is killed
+#: seconds beyond `drain_timeout` until what is left is killed; all there are where operations are aborted
 _GRACE: Final = 5.0
 #: seconds for a worker to take settings, beside what its add-ins have for theirs
 _TO_TAKE: Final = 30.0
@@ -90,8 +87,11 @@ class Workers:
         self._text = ""
         self._numbers = count(1)
         self._processes = count(1)
-        self._delays: dict[int, float] = {}
-        self._restarts: dict[int, IDelayedCall] = {}
+        self._restarts = Restarts(reactor, self._start_again, self._alive)
+        #: the indices of those that have not been ready yet: the start fails where one of these ends
+        self._awaited = set(range(1, size + 1))
+        self._killing: IDelayedCall | None = None
+        self._aborted = False
         self._waiting: tuple[socket.socket, bool] | None = None
         self._retry: IDelayedCall | None = None
         self._running = False
@@ -136,12 +136,12 @@ class Workers:
         if self._store is not None:
             self._store.open()
         try:
-            for index in range(1, self._size + 1):
-                self._spawn(index)
-            await gatherResults([worker.started for worker in self.workers], consumeErrors=True)
+            started = [self._spawn(index).started for index in range(1, self._size + 1)]
+            await gatherResults(started, consumeErrors=True)
         except BaseException as error:  # noqa: BLE001 (it is raised again)
             self._stopping = True
             for worker in self.workers:
+                worker.started.addErrback(self._not_started, worker)
                 worker.drain()
             raise _cause_of(error) from None
         self._running = True
@@ -150,18 +150,14 @@ class Workers:
     async def stop(self) -> None:
         """Has them drain, and end; newcomers are handed over meanwhile, and rejected there (2,3,1)."""
         self._stopping = True
-        for restart in self._restarts.values():
-            restart.cancel()
-        self._restarts.clear()
+        self._restarts.cancel()
         if self.control is not None and self._running:
             self.control.shutting_down()
-        seconds = self.slots.config.drain_timeout + _GRACE
-        killing = self._reactor.callLater(seconds, self._kill, seconds)
+        self._kill_in(_GRACE if self._aborted else self.slots.config.drain_timeout + _GRACE)
         for worker in self.workers:
             worker.drain()
         await gatherResults([worker.gone for worker in self.workers])
-        if killing.active():
-            killing.cancel()
+        self._kill_not()
         self._drop_waiting()
         if self._store is not None:
             self._store.close()
@@ -171,8 +167,22 @@ class Workers:
         """See `Served`."""
         for worker in self.workers:
             worker.abort_all()
+        if not self._aborted:
+            self._aborted = True
+            if self._killing is not None:
+                self._kill_in(_GRACE)
+
+    def _kill_in(self, seconds: float) -> None:
+        self._kill_not()
+        self._killing = self._reactor.callLater(seconds, self._kill, seconds)
+
+    def _kill_not(self) -> None:
+        if self._killing is not None:
+            self._killing.cancel()
+            self._killing = None
 
     def _kill(self, seconds: float) -> None:
+        self._killing = None
         for worker in self.workers:
             if worker.state != "ended":
                 _log.warn(
@@ -183,12 +193,17 @@ class Workers:
                 )
                 worker.kill()
 
-    def _spawn(self, index: int) -> None:
+    def _spawn(self, index: int) -> Worker:
         worker = Worker(self._reactor, self, index, self._lines_of(index))
         worker.changes = self._changed  # amid one, it begins with what was before
         worker.spawn(self._start_of(index, next(self._processes) * _NUMBERS).values())
         self._workers[index] = worker
         _log.info("worker {worker} is process {process}", worker=index, process=worker.process)
+        return worker
+
+    def _start_again(self, index: int) -> None:
+        worker = self._spawn(index)
+        worker.started.addErrback(self._not_started, worker)
 
     # -- what workers do -----------------------------------------------------------------------------------------------
 
@@ -198,7 +213,12 @@ class Workers:
             await worker.ask(commands.Apply, self._seconds_to_take, text=self._text)
         if self.control is not None:
             await self.control.welcome(worker)
-        worker.started.addCallback(lambda _: self._update())
+        worker.started.addCallback(lambda _: self._is_ready(worker))
+
+    def _is_ready(self, worker: Worker) -> None:
+        self._awaited.discard(worker.index)
+        _log.info("worker {worker} is ready", worker=worker.index)
+        self._update()
 
     def take_slot(self, worker: Worker, number: int, calling_ae: str) -> bool:
         """See `Owner`."""
@@ -211,6 +231,12 @@ class Workers:
         self._of_number.pop(number, None)
         self.slots.leave(number)
 
+    def silence_changed(self, worker: Worker) -> None:
+        """See `Owner`: those of one that does not answer must not keep the others out."""
+        change = self.slots.leave if worker.silent else self.slots.enter
+        for number in worker.half_open:
+            change(number)
+
     def exited(self, worker: Worker, why: str) -> None:
         """See `Owner`."""
         lost = worker.connections
@@ -219,12 +245,12 @@ class Workers:
         if self.control is not None:
             self.control.lost(worker)
         self._update()
-        worker.started.addErrback(self._not_started, worker)
-        if self._stopping or not (self._running or worker.started.called):
+        if self._stopping or worker.index in self._awaited:
             level = _log.info if why == "status 0" else _log.warn
             level("worker {worker} has ended: {why}", worker=worker.index, why=why)
             return
-        delay = self._delay(worker)
+        lived = self._reactor.seconds() - worker.born
+        delay = self._restarts.after(worker.index, ready=worker.started.called, lived=lived)
         _log.error(
             "worker {worker} (process {process}) has ended: {why}; its {count} connections are lost; it is started"
             " again {when}",
@@ -234,7 +260,6 @@ class Workers:
             count=lost,
             when=f"in {delay:g} s" if delay else "at once",
         )
-        self._restarts[worker.index] = self._reactor.callLater(delay, self._restart, worker.index)
 
     def _not_started(self, failure: Failure, worker: Worker) -> None:
         """Of one that is started again; at the first start the whole server ends."""
@@ -242,21 +267,8 @@ class Workers:
             sentence = failure.getErrorMessage()
             _log.error("worker {worker} could not start: {sentence}", worker=worker.index, sentence=sentence)
 
-    def _delay(self, worker: Worker) -> float:
-        """Seconds until the next one: those that end at once must not keep the machine busy."""
-        delay = 0.0
-        if self._reactor.seconds() - worker.born < _SHORT_LIFE:
-            delay = min(max(_FIRST_DELAY, 2 * self._delays.get(worker.index, 0.0)), _LONGEST_DELAY)
-        self._delays[worker.index] = delay
-        return delay
-
-    def _restart(self, index: int) -> None:
-        del self._restarts[index]
-        try:
-            self._spawn(index)
-        except OSError as error:
-            _log.error("worker {worker} cannot be started: {why}", worker=index, why=error.strerror or str(error))
-            self._restarts[index] = self._reactor.callLater(_LONGEST_DELAY, self._restart, index)
+    def _alive(self) -> bool:
+        return any(worker.state in {"starting", "ready"} for worker in self.workers)
 
     async def apply(self, text: str) -> None:
         """Has all workers take this text of server.toml, those that start meanwhile too.
@@ -310,9 +322,15 @@ class Workers:
             connection.close()
 
     def _deliver(self, connection: socket.socket, secure: bool) -> bool:
-        """Gives a connection to the worker with the fewest of those that take one."""
+        """Gives a connection to the worker with the fewest of those that take one.
+
+        One that does not answer gets some only where there is no other, one without file descriptors none.
+        """
         number = next(self._numbers)
-        for worker in sorted(self._open(), key=lambda one: one.connections):
+        takers = [worker for worker in self._open() if not worker.silent] or self._open()
+        for worker in sorted(takers, key=lambda one: one.connections):
+            if worker.rests:
+                continue
             try:
                 worker.hand_over(number, secure, connection)
             except (ChannelFull, ChannelClosed):  # of one that is ending, its end comes soon

@@ -22,6 +22,7 @@ from txdicom.errors import ConnectionFailed, DicomError, InternalError
 from txdicom.interfaces import Private
 from txdicom.server.workers import commands
 from txdicom.server.workers.channel import channel, hand_over
+from txdicom.server.workers.pulse import GIVEN_UP, SILENT, Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +41,8 @@ LINK_FD: Final = 4
 LOG_FD: Final = 5
 #: seconds in which the last of what an ended worker has said is read
 _LAST_WORDS: Final = 2.0
+#: seconds for which one without file descriptors gets no connections
+_REST: Final = 1.0
 #: characters of a line of its standard output in the log
 _LONGEST: Final = 4096
 #: what `faulthandler` and a traceback say of where they were
@@ -62,6 +65,9 @@ class Owner(Protocol):
     def free_slot(self, worker: Worker, number: int) -> None:
         """One of its connections is gone."""
 
+    def silence_changed(self, worker: Worker) -> None:
+        """It does not answer any more, or does again: see `Worker.silent`."""
+
     def exited(self, worker: Worker, why: str) -> None:
         """Its process has ended."""
 
@@ -82,6 +88,8 @@ class Worker(ProcessProtocol):
         self.changes = 0
         #: the numbers of its connections
         self.numbers: set[int] = set()
+        #: and of those without an association
+        self.half_open: set[int] = set()
         self.born: float = reactor.seconds()
         #: fires when it is ready, fails with WorkerFailed where it ends before
         self.started: Deferred[None] = Deferred()
@@ -96,6 +104,8 @@ class Worker(ProcessProtocol):
         self._asking = Administrator(reactor, locator=partial(_Answers, self))
         self._partial = {1: b"", 2: b""}
         self._patience: IDelayedCall | None = None
+        self._pulse = Pulse(reactor, self._ping, self._silence_changed, self._too_long)
+        self._rests_until = self.born
 
     @property
     def connections(self) -> int:
@@ -106,6 +116,16 @@ class Worker(ProcessProtocol):
     def takes_connections(self) -> bool:
         """Whether some may be handed over to it; one that drains rejects them."""
         return self.state in {"ready", "draining"} and self._channel is not None and not self._amid_start
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has not answered for a while."""
+        return self._pulse.silent
+
+    @property
+    def rests(self) -> bool:
+        """Whether it has had no file descriptor left a moment ago."""
+        return bool(self._reactor.seconds() < self._rests_until)
 
     def spawn(self, start: Mapping[str, Any]) -> None:
         """Starts the process, and has it begin with these values (`txdicom.server.workers.inside.Start`). OSError."""
@@ -133,7 +153,6 @@ class Worker(ProcessProtocol):
                     LOG_FD: "r",
                 },
             )
-            self.process = self.transport.pid  # type: ignore[union-attr]
         except BaseException:
             self._asking.link.drop("")
             ours.close()
@@ -142,6 +161,9 @@ class Worker(ProcessProtocol):
             os.close(nothing)
             for end in (theirs, link, its_link):
                 end.close()
+        if self.state == "ended":  # it may be reaped by the call that has started it
+            ours.close()
+            return
         self._channel = ours
         # what does not reach it is told by its end
         self._asking.link.call(commands.Begin, start=dict(start)).addErrback(lambda failure: None)
@@ -151,6 +173,7 @@ class Worker(ProcessProtocol):
         assert self._channel is not None
         hand_over(self._channel, number, secure, connection)
         self.numbers.add(number)
+        self.half_open.add(number)
 
     async def ask(self, command: type[Command], seconds: float, **arguments: Any) -> dict[str, Any]:
         """What it answers within that many seconds; 0: no limit. Its own errors come as they are.
@@ -181,6 +204,23 @@ class Worker(ProcessProtocol):
         if self.state != "ended":
             os.kill(self.process, signal.SIGKILL)  # it is not reaped yet, so that the id is its own
 
+    def _ping(self) -> Deferred[Any]:
+        return maybeDeferred(self._asking.link.call, commands.Ping)
+
+    def _silence_changed(self) -> None:
+        name = {"worker": self.index, "process": self.process}
+        if self.silent:
+            text = "worker {worker} (process {process}) has not answered for {seconds:g} s: others get its connections"
+            _log.warn(text, **name, seconds=SILENT)
+        else:
+            _log.warn("worker {worker} (process {process}) answers again", **name)
+        self._owner.silence_changed(self)
+
+    def _too_long(self) -> None:
+        text = "worker {worker} (process {process}) has not answered for {seconds:g} s: it is killed"
+        _log.error(text, worker=self.index, process=self.process, seconds=GIVEN_UP)
+        self.kill()
+
     def _tell(self, command: type[Command]) -> None:
         if self._asking.link.open:
             self._asking.link.call(command)
@@ -198,6 +238,7 @@ class Worker(ProcessProtocol):
         if self.state == "starting":
             self.state = "ready"
             self._amid_start = False
+            self._pulse.begin()
             self.started.callback(None)
 
     def _not_welcome(self, failure: Failure) -> None:
@@ -218,15 +259,32 @@ class Worker(ProcessProtocol):
 
     def take_slot(self, number: int, calling_ae: str) -> bool:
         """The worker asks whether an association may begin."""
-        return number in self.numbers and self._owner.take_slot(self, number, calling_ae)
+        granted = number in self.numbers and self._owner.take_slot(self, number, calling_ae)
+        if granted:
+            self.half_open.discard(number)
+        return granted
 
     def free_slot(self, number: int) -> None:
         """The worker says that a connection is gone."""
         if number in self.numbers:
             self.numbers.discard(number)
+            self.half_open.discard(number)
             self._owner.free_slot(self, number)
 
+    def exhausted(self) -> None:
+        """The worker says that it has no file descriptor left."""
+        if not self.rests:
+            text = (
+                "worker {worker} (process {process}) has no file descriptor left: it gets no connections for {rest:g} s"
+            )
+            _log.error(text, worker=self.index, process=self.process, rest=_REST)
+        self._rests_until = self._reactor.seconds() + _REST
+
     # -- from Twisted --------------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """It runs, or has already ended again."""
+        self.process = self.transport.pid  # type: ignore[union-attr]
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803 (Twisted's names)
         """Log lines; or what something in it writes to its standard output: an interpreter that breaks down."""
@@ -252,6 +310,7 @@ class Worker(ProcessProtocol):
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+        self._pulse.end()
         self._patience = self._reactor.callLater(_LAST_WORDS, self._read_no_more)
         self._owner.exited(self, _why(reason))
 
@@ -306,6 +365,11 @@ class _Answers(CommandLocator):
     @commands.FreeSlot.responder
     def _free_slot(self, number: int) -> dict[str, Any]:
         self._worker.free_slot(number)
+        return {}
+
+    @commands.Exhausted.responder
+    def _exhausted(self) -> dict[str, Any]:
+        self._worker.exhausted()
         return {}
 
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from txdicom.scp import ApplicationEntity
-    from txdicom.server.live import Change
-    from txdicom.server.log import ServerLog
+    from txdicom.server.logs.log import ServerLog
+    from txdicom.server.settings.live import Change
     from txdicom.server.workers.pool import Workers
 
 
 class PoolTarget:
-    """See `txdicom.server.live.Target`. `entity` is one like those of the workers, which is never started."""
+    """See `txdicom.server.settings.live.Target`. `entity` is one like those of the workers, which is never started."""
 
     def __init__(self, workers: Workers, entity: ApplicationEntity, log: ServerLog) -> None:
         self._workers = workers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from txdicom.server.ae_file import stamp_of
+from txdicom.server.ae.file import stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

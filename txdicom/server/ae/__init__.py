@@ -1,0 +1,1 @@
+"""The AE titles of a server: aetitles.toml, read, written and watched."""

@@ -1,0 +1,1 @@
+"""A running server as its administrators see it."""

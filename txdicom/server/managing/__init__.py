@@ -1,0 +1,1 @@
+"""Servers from outside of their processes: made, started, watched, stopped."""
