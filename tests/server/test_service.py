@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -131,7 +132,8 @@ class Reactor(MemoryReactorClock):
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     made = Stage()
-    monkeypatch.setattr(service.signal, "signal", made.handlers.__setitem__)
+    # of this module alone: the reactor sets its own handlers with the real one, perhaps for the first time here
+    monkeypatch.setattr(service, "signal", SimpleNamespace(**{**vars(signal), "signal": made.handlers.__setitem__}))
     monkeypatch.setattr(service.atexit, "register", made.at_exit.append)
     monkeypatch.setattr(launch, "settle", made.settle)
     monkeypatch.setattr(service, "notify", lambda **fields: made.told.append(fields))
