@@ -46,7 +46,8 @@ class Restarts:
         planned = self._planned[index] = self._reactor.callLater(delay, self._start, index)
         if not self._alive():
             self._hurry()
-        return round(max(0.0, planned.getTime() - self._reactor.seconds()), 1)
+        seconds: float = planned.getTime() - self._reactor.seconds()
+        return round(max(0.0, seconds), 1)
 
     def cancel(self) -> None:
         """None is started any more."""
