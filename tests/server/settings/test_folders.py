@@ -49,3 +49,11 @@ def test_a_temporary_directory_on_another_file_system(base: Path, monkeypatch: p
     assert folder_problems(settings, str(base)) == [
         f"--set server.temporary_directory: /nowhere is not on the file system of the store {store}; leave it empty"
     ]
+
+
+def test_a_server_folder_that_is_a_link_to_nothing(base: Path) -> None:
+    base.mkdir()
+    (base / "TXDICOM").symlink_to(base / "nothing")
+    with pytest.raises(SettingsError) as raised:
+        prepare(str(base), None, [], (), {})
+    assert str(base / "TXDICOM") in str(raised.value)

@@ -217,3 +217,16 @@ def test_settings_are_frozen() -> None:
     for table, name in (("server", "max_clients"), ("archive", "flush"), ("addins", "enabled")):
         with pytest.raises((AttributeError, ValueError)):
             setattr(getattr(settings, table), name, 1)
+
+
+@pytest.mark.parametrize("table", ["archive.store", "server.temporary_directory", "tls.ca", "server.display_name"])
+def test_a_nul_character(table: str) -> None:
+    problems: list[str] = []
+    with pytest.raises(SettingsError) as raised:
+        read_settings("", parse_overrides([f'{table}="a\\u0000b"'], (), problems), ae_title="TXDICOM")
+    assert raised.value.problems == (f"--set {table}: it has a NUL character in it: take that out",)
+
+
+def test_a_name_without_end() -> None:
+    with pytest.raises(SettingsError, match="display_name"):
+        read_settings(f'[server]\ndisplay_name = "{"x" * 257}"\n', ae_title="TXDICOM")

@@ -48,7 +48,10 @@ def _unusable(path: str) -> str:
 
 def _device(path: str) -> int:
     """The file system on which a folder is or would be."""
-    return os.stat(_nearest(path)).st_dev
+    nearest = _nearest(path)
+    while not os.path.exists(nearest):  # a link to nothing, of which its user is told when it is made
+        nearest = os.path.dirname(nearest)
+    return os.stat(nearest).st_dev
 
 
 def _nearest(path: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, get_type_hints
 
-from annotated_types import Ge, Le, Predicate
+from annotated_types import Ge, Le, MaxLen, Predicate
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
 from txdicom.archive.settings import ArchiveSettings
@@ -67,8 +67,8 @@ class ServerSettings(ScpConfig):
     ae_title: ServerTitle = setting(
         DEFAULT_AE_TITLE, "the server's AE title; it names the folder, so that it cannot be changed here"
     )
-    display_name: str = setting("", "a name for people")
-    description: str = setting("", "what the server is for, for people")
+    display_name: Annotated[str, MaxLen(256)] = setting("", "a name for people")
+    description: Annotated[str, MaxLen(4096)] = setting("", "what the server is for, for people")
     listen: Endpoints = setting(
         (DEFAULT_LISTEN,),
         "where associations are accepted: Twisted's endpoint strings, IPv4 (tcp:11112), IPv6 (tcp6:11112), with "
@@ -277,6 +277,10 @@ def _check_all(given: dict[Path, _Given], ae_title: str, problems: list[str]) ->
             tables[table][name] = TypeAdapter(declared[name].annotation).validate_python(one.value, strict=True)
         except ValidationError as error:
             problems += _sentences(one, declared[name].doc, error)
+            continue
+        if "\0" in str(tables[table][name]):
+            # no path, no name has one; the system would refuse it late, and with a traceback
+            problems.append(f"{one.where}: it has a NUL character in it: take that out")
     title = given.get(("server", "ae_title"))
     if title is not None and tables["server"]["ae_title"] != ae_title:
         problems.append(
